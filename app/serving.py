@@ -1,0 +1,100 @@
+"""One process of the hospital: listening, the worker's loops, and a stop that loses nothing."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from app.settings import BadSettings, Settings
+from app.wiring import PERIODIC, Hospital, open_hospital, routes_of
+from core import metrics, tasks
+from core.context import Context
+from core.errors import AWAY
+from core.http import DRAINED_BODY, HospitalApplication
+from core.ids import Clock
+
+log = structlog.get_logger()
+
+LAG_PROBE_SECONDS: Final = 0.5
+# Requests that were being answered when the stop came get this long to finish.
+DRAIN_SECONDS: Final = 10.0
+
+
+class Process:
+    """A started process of some role; `stop` ends it in order."""
+
+    def __init__(self, hospital: Hospital, role: str, server: HTTPServer, port: int) -> None:
+        self.hospital = hospital
+        self.role = role
+        self.port = port
+        self._server = server
+        self._loops: list[asyncio.Task[Any]] = [tasks.spawn("loop.lag", _probe_lag())]
+        if role in ("all", "worker"):
+            self._loops.append(tasks.spawn("worker.duties", hospital.ctx.duties.run_forever()))
+            self._loops += [
+                tasks.spawn(f"worker.{run.__name__}", _repeat(seconds, run, hospital.ctx)) for seconds, run in PERIODIC
+            ]
+
+    @property
+    def ctx(self) -> Context:
+        """The process's context."""
+        return self.hospital.ctx
+
+    async def stop(self) -> None:
+        """Take no more, tell the sockets to go elsewhere, finish what is being answered, then let go of the stores."""
+        self._server.stop()
+        await self.hospital.hub.drain()
+        await tasks.stop(*self._loops)
+        try:
+            await asyncio.wait_for(self._server.close_all_connections(), DRAIN_SECONDS)
+        except TimeoutError:
+            log.warning("stop.connections_cut")
+        await self.hospital.close()
+
+
+async def start(settings: Settings, role: str, *, clock: Clock | None = None) -> Process:
+    """Open the hospital and listen; `BadSettings` with one line when the port is taken."""
+    try:
+        sockets = bind_sockets(settings.listen_port, settings.listen_host)
+    except OSError as error:
+        raise BadSettings(
+            f"cannot listen on {settings.listen_host}:{settings.listen_port}: {error.strerror}"
+        ) from error
+    hospital = await open_hospital(settings, clock=clock)
+    origins = [one.strip() for one in settings.allowed_origins.split(",") if one.strip()]
+    application = HospitalApplication(
+        hospital.ctx, routes_of(role), hub=hospital.hub, allowed_origins=origins, websocket_max_message_size=64 * 1024
+    )
+    server = HTTPServer(
+        application,
+        xheaders=settings.proxy_headers,
+        max_body_size=DRAINED_BODY,
+        idle_connection_timeout=75,
+        body_timeout=600,
+    )
+    server.add_sockets(sockets)
+    port = sockets[0].getsockname()[1]
+    log.info("app.ready", role=role, port=port, process=hospital.ctx.process)
+    return Process(hospital, role, server, port)
+
+
+async def _probe_lag() -> None:
+    while True:
+        before = time.monotonic()
+        await asyncio.sleep(LAG_PROBE_SECONDS)
+        metrics.LOOP_LAG.set(max(0.0, time.monotonic() - before - LAG_PROBE_SECONDS))
+
+
+async def _repeat(seconds: float, run: Callable[[Context], Awaitable[Any]], ctx: Context) -> None:
+    while True:
+        try:
+            await run(ctx)
+        except AWAY as error:
+            log.warning("periodic.store_away", what=run.__name__, error=type(error).__name__)
+        except Exception:
+            log.exception("periodic.failed", what=run.__name__)
+        await asyncio.sleep(seconds)

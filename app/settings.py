@@ -1,0 +1,201 @@
+"""Settings, read once from the environment. A name we do not know, a missing one or a bad value stops the start.
+
+`Settings` holds where things are and the secrets; the hospital's rules as numbers are `core.policy.Policy`, each field
+under its own name in upper case. `describe()` is the table in docs/operations.md.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Callable, Collection
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from environs import Env, EnvError
+
+from core.policy import Policy
+from storage.mongo import weak_points
+
+Role = Literal["all", "api", "im", "worker"]
+DEMO_MARK: Final = "demo-"  # how the keys are called that scripts/server makes for itself
+KEY_BYTES: Final = 32
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+# A name of one of these families that is not a setting is a misspelt one.
+FAMILIES: Final = (
+    "MONGO_",
+    "REDIS_",
+    "LISTEN_",
+    "WECHAT_",
+    "SMS_",
+    "IDENTITY_",
+    "TENCENT_",
+    "VISIT_",
+    "MEDIA_",
+    "SOCKET_",
+    "RETAIN_",
+    "FIELD_",
+    "BLIND_",
+)
+
+
+class BadSettings(Exception):
+    """The environment does not make a hospital; the message is one line for the operator."""
+
+
+def named(default: Any, meaning: str, *, secret: bool = False) -> Any:
+    """A setting with its meaning; without a default it must be given."""
+    metadata = {"meaning": meaning, "secret": secret}
+    return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Every name the process reads, in upper case."""
+
+    mongo_uri: str = named(..., "MongoDB, replica set; `retryWrites=false` only for the embedded server", secret=True)
+    mongo_database: str = named("internet_hospital", "the database")
+    mongo_driver: str = named("motor", "`motor` or `pymongo`")
+    redis_url: str = named(..., "Redis", secret=True)
+    listen_host: str = named("127.0.0.1", "address to listen on")
+    listen_port: int = named(8080, "port to listen on")
+    public_url: str = named("http://127.0.0.1:8080", "how the outside reaches this hospital: callbacks, links")
+    proxy_headers: bool = named(False, "trust X-Forwarded-For and -Proto of the proxy in front")
+    production: bool = named(False, "refuse demo secrets and embedded stores")
+    log_level: str = named("info", "`debug`, `info`, `warning` or `error`")
+    token_keys: str = named(..., 'JSON {"key id": "base64 of 32 bytes"}: access tokens', secret=True)
+    token_key: str = named(..., "id of the key that signs new access tokens")
+    field_keys: str = named(..., 'JSON {"key id": "base64 of 32 bytes"}: field encryption', secret=True)
+    field_key: str = named(..., "id of the key that seals new fields")
+    blind_index_key: str = named(..., "base64 of 32 bytes: look-up of sealed fields; never changed", secret=True)
+    code_key: str = named(..., "base64 of 32 bytes: text-message codes and refresh tokens", secret=True)
+    link_key: str = named(..., "base64 of 32 bytes: signed media links", secret=True)
+    wechat_pay_url: str = named("https://api.mch.weixin.qq.com", "WeChat Pay APIv3")
+    wechat_pay_file: str = named(..., "JSON file: merchant id, keys and certificates of WeChat Pay")
+    wechat_url: str = named("https://api.weixin.qq.com", "WeChat's mini-program server API")
+    wechat_file: str = named(..., "JSON file: app ids and secrets of the two mini-programs")
+    sms_url: str = named("https://sms.tencentcloudapi.com", "Tencent Cloud SMS")
+    identity_url: str = named("https://faceid.tencentcloudapi.com", "Tencent Cloud identity check")
+    tencent_file: str = named(..., "JSON file: Tencent Cloud secret, SMS app, signature and templates")
+    allowed_origins: str = named("", "further origins that may open the websocket, joined by commas")
+    policy: Policy = field(default_factory=Policy)
+
+
+def read() -> Settings:
+    """The settings from the process's environment; `BadSettings` names the first thing that is wrong."""
+    env = Env()
+    names = {one.name.upper() for one in (*_own_fields(), *fields(Policy))}
+    strangers = sorted(name for name in os.environ if name.startswith(FAMILIES) and name not in names)
+    if strangers:
+        raise BadSettings(f"unknown setting {strangers[0]}")
+    try:
+        settings = Settings(policy=_policy(env), **{one.name: _value(env, one) for one in _own_fields()})
+    except EnvError as error:
+        raise BadSettings(str(error)) from error
+    _refuse_contradictions(settings)
+    return settings
+
+
+def keys_of(settings: Settings, name: Literal["token_keys", "field_keys"]) -> dict[str, bytes]:
+    """A set of keys by key id; `BadSettings` when it is not JSON of 32-byte keys."""
+    try:
+        found = {kid: base64.b64decode(key, validate=True) for kid, key in json.loads(getattr(settings, name)).items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise BadSettings(f"{name.upper()} must be JSON of key ids and base64 keys") from error
+    if not found or any(len(key) != KEY_BYTES for key in found.values()):
+        raise BadSettings(f"{name.upper()} must hold keys of {KEY_BYTES} bytes")
+    return found
+
+
+def key_of(settings: Settings, name: Literal["blind_index_key", "code_key", "link_key"]) -> bytes:
+    """One key; `BadSettings` when it is not base64 of 32 bytes."""
+    try:
+        found = base64.b64decode(getattr(settings, name), validate=True)
+    except ValueError as error:
+        raise BadSettings(f"{name.upper()} must be base64") from error
+    if len(found) != KEY_BYTES:
+        raise BadSettings(f"{name.upper()} must be {KEY_BYTES} bytes")
+    return found
+
+
+def vendor_file(path: str, needed: Collection[str]) -> dict[str, Any]:
+    """A vendor's JSON file; `BadSettings` when it cannot be read or lacks a name."""
+    try:
+        found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadSettings(f"cannot read {path}: {type(error).__name__}") from error
+    for name in needed:
+        if name not in found:
+            raise BadSettings(f"{path} lacks {name}")
+    return found
+
+
+def describe() -> list[dict[str, str]]:
+    """Every setting: name, default, bounds, meaning; the table of docs/operations.md."""
+    own = [
+        {
+            "name": one.name.upper(),
+            "default": "required" if one.default is MISSING else str(one.default) or "empty",
+            "bounds": "secret" if one.metadata["secret"] else "",
+            "meaning": one.metadata["meaning"],
+        }
+        for one in _own_fields()
+    ]
+    rules = [
+        {
+            "name": one.name.upper(),
+            "default": str(one.default),
+            "bounds": f"{one.metadata['low']} to {one.metadata['high']}",
+            "meaning": one.metadata["meaning"],
+        }
+        for one in fields(Policy)
+    ]
+    return own + rules
+
+
+def _own_fields() -> list[Field[Any]]:
+    return [one for one in fields(Settings) if one.name != "policy"]
+
+
+def _value(env: Env, one: Field[Any]) -> Any:
+    readers: dict[Any, Callable[..., Any]] = {int: env.int, bool: env.bool, str: env.str}
+    given = () if one.default is MISSING else (one.default,)
+    return readers[one.type](one.name.upper(), *given)
+
+
+def _policy(env: Env) -> Policy:
+    given: dict[str, int] = {}
+    for one in fields(Policy):
+        value: int = env.int(one.name.upper(), one.default)  # type: ignore[assignment,arg-type]  # a default makes it an int
+        if not one.metadata["low"] <= value <= one.metadata["high"]:
+            raise BadSettings(f"{one.name.upper()} must lie between {one.metadata['low']} and {one.metadata['high']}")
+        given[one.name] = value
+    return Policy(**given)
+
+
+def _refuse_contradictions(settings: Settings) -> None:
+    if settings.mongo_driver not in ("motor", "pymongo"):
+        raise BadSettings("MONGO_DRIVER must be motor or pymongo")
+    if settings.log_level not in LOG_LEVELS:
+        raise BadSettings(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
+    if settings.token_key not in keys_of(settings, "token_keys"):
+        raise BadSettings(f"TOKEN_KEYS has no key {settings.token_key}")
+    if settings.field_key not in keys_of(settings, "field_keys"):
+        raise BadSettings(f"FIELD_KEYS has no key {settings.field_key}")
+    key_of(settings, "blind_index_key")
+    key_of(settings, "code_key")
+    key_of(settings, "link_key")
+    if settings.production:
+        _refuse_demo(settings)
+
+
+def _refuse_demo(settings: Settings) -> None:
+    """Production starts neither with demo keys nor with a store that could lose what was acknowledged."""
+    for name in ("token_key", "field_key"):
+        if getattr(settings, name).startswith(DEMO_MARK):
+            raise BadSettings(f"{name.upper()} names a demo key; production needs its own")
+    weak = weak_points(settings.mongo_uri)
+    if weak:
+        raise BadSettings(f"MONGO_URI must not weaken durability: {', '.join(weak)}")
+    if not settings.public_url.startswith("https://"):
+        raise BadSettings("PUBLIC_URL must be https in production")

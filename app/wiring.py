@@ -1,0 +1,240 @@
+"""The composition root: builds the context, merges the parts' tables, knows the order of starting and ending."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from app.settings import Settings, key_of, keys_of, vendor_file
+from core.accounts import handlers as account_handlers
+from core.auth import TokenSigner
+from core.backoffice import handlers as backoffice_handlers
+from core.context import Context, Secrets
+from core.directory import handlers as directory_handlers
+from core.directory.catalogue import Catalogue
+from core.health import ROUTES as HEALTH_ROUTES
+from core.health import OpenApiHandler
+from core.ids import Clock, SystemClock, new_id
+from core.jobs import DutyFunction, DutyRunner
+from core.media import handlers as media_handlers
+from core.media import jobs as media_jobs
+from core.media.workshop import Workshop
+from core.openapi import document
+from core.orders import handlers as order_handlers
+from core.orders import jobs as order_jobs
+from core.patients import handlers as patient_handlers
+from core.ports import SmsTemplate
+from core.ratings import handlers as rating_handlers
+from core.ratings import jobs as rating_jobs
+from core.visits import handlers as visit_handlers
+from core.visits import jobs as visit_jobs
+from im import asyncapi
+from im import handlers as chat_handlers
+from im.hub import Hub
+from im.journal import Journal
+from integrations.identity.verifier import IdentityConfig, TencentIdentityVerifier
+from integrations.sms.sender import SmsConfig, TemplateForm, TencentSms
+from integrations.tencent_cloud import Credentials
+from integrations.wechat_login.client import WeChatLoginClient, WeChatLoginConfig
+from integrations.wechat_pay.config import WeChatPayConfig
+from integrations.wechat_pay.gateway import WeChatPay
+from storage.accounts import AccountRepository
+from storage.bus import Bus
+from storage.consent_texts import ConsentTextRepository
+from storage.consult_types import ConsultTypeRepository
+from storage.conversations import ConversationRepository
+from storage.departments import DepartmentRepository
+from storage.doctors import DoctorRepository
+from storage.encryption import FieldCipher
+from storage.files import FileStore
+from storage.hospitals import HospitalRepository
+from storage.idempotency import IdempotencyRepository
+from storage.limits import RateLimiter
+from storage.login_codes import LoginCodes
+from storage.media import MediaRepository
+from storage.messages import MessageRepository
+from storage.migrations import migrate
+from storage.mongo import Store
+from storage.orders import OrderRepository
+from storage.patients import PatientRepository
+from storage.ratings import RatingRepository
+from storage.redis import connect
+from storage.revocations import Revocations
+from storage.sessions import SessionRepository
+from storage.tickets import Tickets
+from storage.token_cache import SharedTokenCache
+from storage.visits import VisitRepository
+
+log = structlog.get_logger()
+
+REST_ROUTES: Final[list[Any]] = [
+    *account_handlers.ROUTES,
+    *directory_handlers.ROUTES,
+    *patient_handlers.ROUTES,
+    *media_handlers.ROUTES,
+    *visit_handlers.ROUTES,
+    *rating_handlers.ROUTES,
+    *order_handlers.ROUTES,
+    *backoffice_handlers.ROUTES,
+    *chat_handlers.REST_ROUTES,
+]
+SOCKET_ROUTES: Final[list[Any]] = [*chat_handlers.SOCKET_ROUTES]
+
+DUTIES: Final[Mapping[str, DutyFunction]] = {**order_jobs.DUTIES, **visit_jobs.DUTIES, **rating_jobs.DUTIES}
+DEADLINES: Final[Mapping[str, DutyFunction]] = {**visit_jobs.DEADLINES}
+# Seconds between two runs, and what is run; by whichever worker comes first.
+PERIODIC: Final[list[tuple[int, Callable[[Context], Awaitable[Any]]]]] = [*media_jobs.PERIODIC]
+
+
+@dataclass
+class Hospital:
+    """One process's share of the hospital, put together and started."""
+
+    ctx: Context
+    hub: Hub
+    closers: list[Callable[[], Awaitable[Any]]] = field(default_factory=list)
+
+    async def close(self) -> None:
+        """End everything in the reverse order of its start; what fails to end does not keep the rest from ending."""
+        for close in reversed(self.closers):
+            try:
+                await close()
+            except Exception:
+                log.exception("close.failed", what=getattr(close, "__qualname__", repr(close)))
+
+
+def routes_of(role: str) -> list[Any]:
+    """What a process of this role serves; every role tells whether it lives and what it counts."""
+    served: list[Any] = list(HEALTH_ROUTES)
+    if role in ("all", "api"):
+        served += [*REST_ROUTES, *_document_routes()]
+    if role in ("all", "im"):
+        served += SOCKET_ROUTES
+    return served
+
+
+def _document_routes() -> list[Any]:
+    return [
+        (r"/api/v1/openapi.json", OpenApiHandler, {"described": openapi()}),
+        (r"/api/v1/asyncapi.json", OpenApiHandler, {"described": asyncapi.document()}),
+    ]
+
+
+def openapi() -> dict[str, Any]:
+    """The REST document of the whole hospital."""
+    return document([*REST_ROUTES, *HEALTH_ROUTES])
+
+
+async def open_hospital(settings: Settings, *, clock: Clock | None = None) -> Hospital:
+    """Connect to the stores, bring the database up to date, and start what every role needs.
+
+    Raises what the stores raise when they are away: a hospital does not start half.
+    """
+    clock = clock or SystemClock()
+    process = new_id()
+    closers: list[Callable[[], Awaitable[Any]]] = []
+    store = await Store.open(settings.mongo_uri, settings.mongo_database, driver=settings.mongo_driver)  # type: ignore[arg-type]  # checked by app.settings
+    closers.append(store.close)
+    await store.ping_write(clock.now())
+    await migrate(store, now=clock.now, holder=process)
+    redis = connect(settings.redis_url)
+    closers.append(redis.aclose)
+    bus = Bus(redis, process)
+    await bus.start()
+    closers.append(bus.stop)
+    limiter = RateLimiter(settings.redis_url)
+    closers.append(limiter.close)
+    workshop = Workshop()
+    await workshop.start()
+    closers.append(workshop.stop)
+    cipher = FieldCipher(keys_of(settings, "field_keys"), settings.field_key, key_of(settings, "blind_index_key"))
+    vendors = await _vendors(settings, clock, redis, closers)
+    duties = DutyRunner(DUTIES, DEADLINES)
+    messages = MessageRepository(store)
+    conversations = ConversationRepository(store)
+    visits = VisitRepository(store)
+    orders = OrderRepository(store)
+    doctors = DoctorRepository(store)
+    journal = Journal(messages, conversations, visits, bus, cipher, clock, settings.policy)
+    journal.start()
+    closers.append(journal.stop)
+    ctx = Context(
+        process=process,
+        clock=clock,
+        policy=settings.policy,
+        secrets=Secrets(codes=key_of(settings, "code_key"), links=key_of(settings, "link_key")),
+        tokens=TokenSigner(keys_of(settings, "token_keys"), settings.token_key),
+        cipher=cipher,
+        store=store,
+        accounts=AccountRepository(store),
+        sessions=SessionRepository(store),
+        hospitals=HospitalRepository(store),
+        departments=DepartmentRepository(store),
+        doctors=doctors,
+        consult_types=ConsultTypeRepository(store),
+        consent_texts=ConsentTextRepository(store),
+        patients=PatientRepository(store),
+        media=MediaRepository(store),
+        visits=visits,
+        orders=orders,
+        ratings=RatingRepository(store),
+        conversations=conversations,
+        messages=messages,
+        idempotency=IdempotencyRepository(store),
+        files=FileStore(store),
+        bus=bus,
+        limiter=limiter,
+        revocations=Revocations(redis),
+        login_codes=LoginCodes(redis),
+        tickets=Tickets(redis),
+        catalogue=Catalogue(),
+        workshop=workshop,
+        duties=duties,
+        journal=journal,
+        **vendors,
+    )
+    duties.bind(ctx, {"visits": visits, "orders": orders})
+    hub = Hub(ctx)
+    return Hospital(ctx, hub, closers)
+
+
+async def _vendors(
+    settings: Settings, clock: Clock, redis: Any, closers: list[Callable[[], Awaitable[Any]]]
+) -> dict[str, Any]:
+    """The outside systems' adapters, started."""
+    wechat = vendor_file(settings.wechat_file, ("patient", "staff"))
+    tencent = vendor_file(settings.tencent_file, ("secret_id", "secret_key", "sms_app_id", "sign_name", "templates"))
+    credentials = Credentials(tencent["secret_id"], tencent["secret_key"])
+    templates = {
+        template: TemplateForm(
+            tencent["templates"][template]["id"], tuple(tencent["templates"][template]["parameters"])
+        )
+        for template in SmsTemplate
+    }
+    made: dict[str, Any] = {
+        "payment": WeChatPay(
+            WeChatPayConfig.read(
+                Path(settings.wechat_pay_file),
+                notify_url_base=f"{settings.public_url}/api/v1/notify",
+                base_url=settings.wechat_pay_url,
+            ),
+            now=clock.now,
+        ),
+        "sms": TencentSms(
+            SmsConfig(credentials, tencent["sms_app_id"], tencent["sign_name"], templates, endpoint=settings.sms_url),
+            now=clock.now,
+        ),
+        "identity": TencentIdentityVerifier(IdentityConfig(credentials, settings.identity_url), now=clock.now),
+    }
+    for audience, name in (("patient", "wechat_patients"), ("staff", "wechat_staff")):
+        app = wechat[audience]
+        made[name] = WeChatLoginClient(
+            WeChatLoginConfig(app["appid"], app["secret"], endpoint=settings.wechat_url),
+            SharedTokenCache(redis, f"wechat:{app['appid']}"),
+        )
+    for adapter in made.values():
+        await adapter.start()
+        closers.append(adapter.close)
+    return made

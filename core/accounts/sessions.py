@@ -1,0 +1,167 @@
+"""Sessions: from a login to the last refresh. A session is a family of refresh tokens of which only the newest works.
+
+MongoDB has the truth; Redis tells every process which access tokens no longer count. Redis away while a session ends:
+it cannot be refreshed any more, and its last access token lives out its quarter of an hour.
+"""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import structlog
+
+from core.accounts import rules
+from core.errors import NotFound, Unauthenticated
+from core.ids import new_id
+from storage.accounts import Account, Status
+from storage.redis import BUS_AWAY
+from storage.sessions import Ending, Session
+
+if TYPE_CHECKING:
+    from core.context import Context
+
+log = structlog.get_logger()
+
+
+class AccessGrant(TypedDict):
+    """`expires_in` in seconds."""
+
+    access_token: str
+    expires_in: int
+
+
+class LoggedIn(AccessGrant):
+    """What a login or a refresh answers."""
+
+    refresh_token: str
+    account: dict[str, Any]
+
+
+async def start(ctx: "Context", account: Account, method: str) -> LoggedIn:
+    """Open a session for somebody whose proof has been accepted; `account_disabled` when they may not log in."""
+    rules.require_active(account)
+    now = ctx.clock.now()
+    id_ = new_id()
+    refresh_token = rules.new_refresh_token(ctx.secrets.codes, id_, 1)
+    session: Session = {
+        "_id": id_,
+        "account_id": account["_id"],
+        "method": method,
+        "epoch": account["epoch"],
+        "generation": 1,
+        "token_digest": _digest(ctx, refresh_token),
+        "created_at": now,
+        "refreshed_at": now,
+        "expires_at": now + timedelta(seconds=ctx.policy.refresh_token_seconds),
+        "revoked_at": None,
+        "ending": None,
+    }
+    await ctx.sessions.add(session)
+    log.info("session.started", session=id_, account=account["_id"], method=method)
+    return _logged_in(ctx, account, id_, refresh_token)
+
+
+async def refresh(ctx: "Context", refresh_token: str) -> LoggedIn:
+    """Exchange the newest refresh token for new ones.
+
+    A token used before ends the session, for one of the two who used it is a thief: `token_reused`; so it does when
+    two use it at once, of which one gets its answer. `Unauthenticated` for what was never ours, has expired or ended.
+    """
+    session = await _presented(ctx, refresh_token)
+    if session is None or session["expires_at"] <= ctx.clock.now():
+        raise Unauthenticated
+    if session["revoked_at"] is not None:
+        raise Unauthenticated(code="token_reused" if session["ending"] == "reused" else "unauthenticated")
+    if session["token_digest"] != _digest(ctx, refresh_token):
+        raise await _reused(ctx, session)
+    account = await standing_account(ctx, session)
+    if account is None:
+        await _end(ctx, session, "refused")
+        raise Unauthenticated
+    now = ctx.clock.now()
+    following = rules.new_refresh_token(ctx.secrets.codes, session["_id"], session["generation"] + 1)
+    rotated = await ctx.sessions.rotate(
+        session,
+        token_digest=_digest(ctx, following),
+        now=now,
+        expires_at=now + timedelta(seconds=ctx.policy.refresh_token_seconds),
+    )
+    if not rotated:
+        raise await _reused(ctx, session)
+    return _logged_in(ctx, account, session["_id"], following)
+
+
+async def log_out(ctx: "Context", refresh_token: str) -> None:
+    """End the session, by its newest or an older refresh token; a token that was never ours ends nothing."""
+    session = await _presented(ctx, refresh_token)
+    if session is not None:
+        await _end(ctx, session, "logout")
+
+
+async def end_all(ctx: "Context", account_id: str, *, status: Status) -> Account:
+    """End every session of an account, live sockets included, and set whether it may log in again."""
+    account = await ctx.accounts.call_back(account_id, status, ctx.clock.now())
+    if account is None:
+        raise NotFound
+    try:
+        await ctx.revocations.set_epoch(account_id, account["epoch"], ctx.policy.access_token_seconds)
+    except BUS_AWAY:
+        log.warning("session.revocation_not_told", account=account_id)
+    for session in await ctx.sessions.of_account(account_id):
+        if session["epoch"] < account["epoch"] and session["revoked_at"] is None:
+            await ctx.bus.broadcast("session.revoked", {"session": session["_id"]})
+    log.info("session.all_ended", account=account_id, status=status)
+    return account
+
+
+async def standing_account(ctx: "Context", session: Session) -> Account | None:
+    """The session's account; None when it may no longer log in, or called its sessions back since."""
+    account = await ctx.accounts.get(session["account_id"])
+    if account is None or account["status"] != "active" or account["epoch"] != session["epoch"]:
+        return None
+    return account
+
+
+def access_grant(ctx: "Context", account: Account, session_id: str) -> AccessGrant:
+    """A fresh access token on this session."""
+    token = ctx.tokens.issue(
+        account=account["_id"],
+        role=account["role"],
+        audience=account["audience"],
+        session=session_id,
+        epoch=account["epoch"],
+        now=ctx.clock.now(),
+        seconds=ctx.policy.access_token_seconds,
+    )
+    return {"access_token": token, "expires_in": ctx.policy.access_token_seconds}
+
+
+def _logged_in(ctx: "Context", account: Account, session_id: str, refresh_token: str) -> LoggedIn:
+    grant = access_grant(ctx, account, session_id)
+    return {**grant, "refresh_token": refresh_token, "account": rules.describe(ctx.cipher, account)}
+
+
+async def _presented(ctx: "Context", refresh_token: str) -> Session | None:
+    id_ = rules.session_of(ctx.secrets.codes, refresh_token)
+    return None if id_ is None else await ctx.sessions.get(id_)
+
+
+async def _reused(ctx: "Context", session: Session) -> Unauthenticated:
+    await _end(ctx, session, "reused")
+    return Unauthenticated(code="token_reused")
+
+
+async def _end(ctx: "Context", session: Session, ending: Ending) -> None:
+    """Mark it ended, then tell Redis and the sockets; telling is repeated with a repeated call, it may have failed."""
+    await ctx.sessions.revoke(session["_id"], ending, ctx.clock.now())
+    try:
+        await ctx.revocations.revoke_session(
+            session=session["_id"], account=session["account_id"], seconds=ctx.policy.access_token_seconds
+        )
+    except BUS_AWAY:
+        log.warning("session.revocation_not_told", session=session["_id"])
+    await ctx.bus.broadcast("session.revoked", {"session": session["_id"]})
+    log.info("session.ended", session=session["_id"], account=session["account_id"], ending=ending)
+
+
+def _digest(ctx: "Context", refresh_token: str) -> str:
+    return rules.digest(ctx.secrets.codes, "refresh-token", refresh_token)

@@ -1,0 +1,98 @@
+"""Everything a service may work with, put together once by `app/wiring.py`.
+
+Services take a `Context` first and narrow values after it; pure rules take none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.auth import TokenSigner
+    from core.directory.catalogue import Catalogue
+    from core.ids import Clock
+    from core.jobs import DutyRunner
+    from core.media.workshop import Workshop
+    from core.policy import Policy
+    from core.ports import IdentityVerifier, Journal, PaymentGateway, SmsSender, WeChatLogin
+    from storage.accounts import AccountRepository
+    from storage.bus import Bus
+    from storage.consent_texts import ConsentTextRepository
+    from storage.consult_types import ConsultTypeRepository
+    from storage.conversations import ConversationRepository
+    from storage.departments import DepartmentRepository
+    from storage.doctors import DoctorRepository
+    from storage.encryption import FieldCipher
+    from storage.files import FileStore
+    from storage.hospitals import HospitalRepository
+    from storage.idempotency import IdempotencyRepository
+    from storage.limits import RateLimiter
+    from storage.login_codes import LoginCodes
+    from storage.media import MediaRepository
+    from storage.messages import MessageRepository
+    from storage.mongo import Store
+    from storage.orders import OrderRepository
+    from storage.patients import PatientRepository
+    from storage.ratings import RatingRepository
+    from storage.revocations import Revocations
+    from storage.sessions import SessionRepository
+    from storage.tickets import Tickets
+    from storage.visits import VisitRepository
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Keys that services sign or hash with, apart from access tokens and field encryption."""
+
+    codes: bytes
+    """HMAC key of text-message codes and refresh tokens."""
+    links: bytes
+    """HMAC key of signed media links."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """The collaborators of every service, in one process."""
+
+    process: str
+    clock: Clock
+    policy: Policy
+    secrets: Secrets
+    tokens: TokenSigner
+    cipher: FieldCipher
+
+    store: Store
+    accounts: AccountRepository
+    sessions: SessionRepository
+    hospitals: HospitalRepository
+    departments: DepartmentRepository
+    doctors: DoctorRepository
+    consult_types: ConsultTypeRepository
+    consent_texts: ConsentTextRepository
+    patients: PatientRepository
+    media: MediaRepository
+    visits: VisitRepository
+    orders: OrderRepository
+    ratings: RatingRepository
+    conversations: ConversationRepository
+    messages: MessageRepository
+    idempotency: IdempotencyRepository
+    files: FileStore
+
+    bus: Bus
+    limiter: RateLimiter
+    revocations: Revocations
+    login_codes: LoginCodes
+    tickets: Tickets
+
+    catalogue: Catalogue
+    workshop: Workshop
+    duties: DutyRunner
+
+    payment: PaymentGateway
+    wechat_patients: WeChatLogin
+    wechat_staff: WeChatLogin
+    sms: SmsSender
+    identity: IdentityVerifier
+    journal: Journal

@@ -1,0 +1,358 @@
+"""What every REST handler shares: who may call, reading and shaping JSON, problem+json, idempotency, limits.
+
+A handler's method is a door with a sign on it: `@endpoint(roles=…, body=…, answer=…)`. A method without the sign is
+refused to everybody, and the OpenAPI document is read off the signs (`core/openapi.py`).
+"""
+
+import functools
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, TypeVar
+
+import structlog
+import tornado.httputil
+import tornado.web
+from marshmallow import Schema, ValidationError
+from ulid import ULID
+
+from core import idempotency, metrics
+from core.auth import ANYONE, Caller, authenticate
+from core.context import Context
+from core.errors import (
+    AppError,
+    Forbidden,
+    Invalid,
+    Malformed,
+    NotFound,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+    UnsupportedMedia,
+    refusal_of,
+)
+from core.policy import MIB
+
+log = structlog.get_logger()
+
+MAX_BODY: Final = MIB
+# A body that is too large is still read and thrown away up to here, so that the client gets to read the refusal.
+DRAINED_BODY: Final = 16 * MIB
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most `policy.<amount>` calls in `per_seconds`, counted by account or by network address."""
+
+    name: str
+    amount: str
+    per_seconds: int
+    by: str = "account"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The sign on a door: what OpenAPI says and what `ApiHandler` enforces."""
+
+    roles: frozenset[str]
+    summary: str
+    body: Schema | None = None
+    query: Schema | None = None
+    answer: Schema | None = None
+    status: int = 200
+    errors: tuple[str, ...] = ()
+    idempotent: bool = False
+    limits: tuple[Limit, ...] = ()
+    call_scope: bool = False
+    media_type: str = "application/json"
+    parameters: tuple[Mapping[str, Any], ...] = ()
+
+
+Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
+
+
+def endpoint(
+    *,
+    roles: frozenset[str],
+    summary: str,
+    body: Schema | None = None,
+    query: Schema | None = None,
+    answer: Schema | None = None,
+    status: int = 200,
+    errors: tuple[str, ...] = (),
+    idempotent: bool = False,
+    limits: tuple[Limit, ...] = (),
+    call_scope: bool = False,
+    media_type: str = "application/json",
+    parameters: tuple[Mapping[str, Any], ...] = (),
+) -> Callable[[Method], Method]:
+    """Put the sign on a handler's method.
+
+    The method gets the path's groups, then `body` and `query` as loaded by their schemas, and returns what `answer`
+    dumps with `status`; without `answer` it writes for itself or answers 204. `errors` are the codes it may refuse
+    with beyond the common ones. `call_scope` also lets in tokens that are bound to one call.
+    """
+    sign = Endpoint(
+        roles, summary, body, query, answer, status, errors, idempotent, limits, call_scope, media_type, parameters
+    )
+
+    def decorate(method: Method) -> Method:
+        @functools.wraps(method)
+        async def run(self: "ApiHandler", *path: str) -> None:
+            arguments: dict[str, Any] = {}
+            if sign.query is not None:
+                arguments["query"] = self.load_query(sign.query)
+            if sign.body is not None:
+                arguments["body"] = self.load_body(sign.body)
+            work = functools.partial(method, self, *path, **arguments)
+            if sign.idempotent:
+                await self.answer_once(work, sign)
+            else:
+                self.reply(await work(), sign)
+
+        run.sign = sign  # type: ignore[attr-defined]  # functions carry their sign as an attribute
+        return run  # type: ignore[return-value]  # a coroutine function of the same shape
+
+    return decorate
+
+
+def sign_of(handler: type[tornado.web.RequestHandler], method: str) -> Endpoint | None:
+    """The sign on `method` (lower case), None where the handler does not have that door."""
+    sign: Endpoint | None = getattr(getattr(handler, method, None), "sign", None)
+    return sign
+
+
+class HospitalApplication(tornado.web.Application):
+    """Tornado's application with the context, typed, instead of the settings bag."""
+
+    def __init__(self, ctx: Context, routes: list[Any], **settings: Any) -> None:
+        self.ctx = ctx
+        super().__init__(routes, default_handler_class=UnknownPathHandler, log_function=_log_request, **settings)
+
+
+class BaseHandler(tornado.web.RequestHandler):
+    """Request id, security headers, and errors as RFC 9457 problem details."""
+
+    application: HospitalApplication
+    request_id: str = ""
+
+    @property
+    def ctx(self) -> Context:
+        """The process's context."""
+        return self.application.ctx
+
+    def initialize(self) -> None:
+        """Give the request its id, which logs and error bodies carry."""
+        self.request_id = str(ULID())
+        self.set_header("X-Request-Id", self.request_id)
+
+    def set_default_headers(self) -> None:
+        """Nothing here is public, framed, sniffed or named to others."""
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.clear_header("Server")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Problem details for our refusals, Tornado's own errors and bugs alike."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        refusal = refusal_of(error) if error else None
+        if refusal is None:
+            refusal = _tornado_refusal(status_code)
+        self.set_status(refusal.status)
+        if refusal.code == "method_not_allowed":
+            self.set_header("Allow", ", ".join(_methods_of(type(self))))
+        if refusal.retry_after is not None:
+            self.set_header("Retry-After", str(max(1, round(refusal.retry_after + 0.5))))
+        problem = {
+            "type": f"/api/docs/errors#{refusal.code}",
+            "title": refusal.title,
+            "status": refusal.status,
+            "detail": refusal.detail,
+            "code": refusal.code,
+            "errors": refusal.errors,
+            "request_id": self.request_id,
+        }
+        self.set_header("X-Request-Id", self.request_id)
+        self.set_header("Content-Type", "application/problem+json")
+        self.finish(json.dumps(problem, ensure_ascii=False))
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Only what nobody expected is logged as an error, under the request's id."""
+        if value is None or refusal_of(value) is not None or isinstance(value, tornado.web.HTTPError):
+            return
+        log.error("http.unexpected", request=self.request_id, handler=type(self).__name__, exc_info=(typ, value, tb))
+
+
+@tornado.web.stream_request_body
+class ApiHandler(BaseHandler):
+    """A door of the REST API. The body is read only after role, scope and size have been checked."""
+
+    max_body: ClassVar[int] = MAX_BODY
+    caller: Caller
+
+    async def prepare(self) -> None:
+        """Authenticate, check role and limits, refuse bodies by their announced length."""
+        self.body = bytearray()
+        sign = sign_of(type(self), (self.request.method or "").lower())
+        if sign is None:
+            raise _missing(type(self), self.request.method or "")
+        # Before the first await: the connection starts reading the body by this number.
+        self.request.connection.set_max_body_size(max(DRAINED_BODY, self.max_body))  # type: ignore[union-attr]
+        length = self.request.headers.get("Content-Length", "0")
+        if length.isdigit() and int(length) > self.max_body:
+            raise TooLarge
+        await self._admit(sign)
+
+    async def _admit(self, sign: Endpoint) -> None:
+        if sign.roles != ANYONE:
+            self.caller = await authenticate(self.ctx, self._bearer())
+            if self.caller.scope == "call" and not sign.call_scope:
+                raise Forbidden
+            if self.caller.role not in sign.roles:
+                raise Forbidden
+        for limit in sign.limits:
+            who = self.caller.id if limit.by == "account" else (self.request.remote_ip or "")
+            wait = await self.ctx.limiter.hit(
+                limit.name, who, getattr(self.ctx.policy, limit.amount), limit.per_seconds
+            )
+            if wait is not None:
+                raise RateLimited(retry_after=wait)
+
+    def _bearer(self) -> str:
+        scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated
+        return token
+
+    def data_received(self, chunk: bytes) -> None:
+        """Collect the body; an unannounced one that grows too large is dropped and refused."""
+        if self._finished:
+            return
+        if len(self.body) + len(chunk) > self.max_body:
+            self.body.clear()
+            self.send_error(413, exc_info=(TooLarge, TooLarge(), None))
+            return
+        self.body += chunk
+
+    def load_body(self, schema: Schema) -> dict[str, Any]:
+        """The JSON body as the schema loads it; `Malformed`, `UnsupportedMedia` or `Invalid` naming the fields."""
+        kind = self.request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise UnsupportedMedia("请求内容须为 application/json")
+        try:
+            raw = json.loads(self.body or b"{}")
+        except (ValueError, RecursionError) as error:
+            raise Malformed("请求内容不是有效的 JSON") from error
+        if not isinstance(raw, dict):
+            raise Malformed("请求内容须为 JSON 对象")
+        return _load(schema, raw)
+
+    def load_query(self, schema: Schema) -> dict[str, Any]:
+        """The query string as the schema loads it; unknown names are refused like unknown fields."""
+        raw = {name: self.get_query_argument(name) for name in self.request.query_arguments}
+        return _load(schema, raw)
+
+    def reply(self, answer: Any, sign: Endpoint) -> None:
+        """Write what the sign promises."""
+        if self._finished:
+            return
+        if sign.answer is None:
+            if answer is None and sign.media_type == "application/json":
+                self.set_status(204 if sign.status == 200 else sign.status)
+            self.finish()
+            return
+        self.set_status(sign.status)
+        self.write_json(sign.answer.dump(answer))
+
+    def write_json(self, document: Any) -> None:
+        """Finish with a JSON body."""
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.finish(json.dumps(document, ensure_ascii=False))
+
+    async def answer_once(self, work: Callable[[], Awaitable[Any]], sign: Endpoint) -> None:
+        """Run at most once for the caller's `Idempotency-Key`; a repeat gets the first answer back."""
+        key = self.request.headers.get("Idempotency-Key", "")
+        call = idempotency.Call(self.caller.id, key, self.request.method or "", self.request.path, bytes(self.body))
+        earlier = await idempotency.begin(self.ctx, call)
+        if earlier is None:
+            try:
+                answer = await work()
+            except BaseException:
+                await idempotency.forget(self.ctx, call)
+                raise
+            document = sign.answer.dump(answer) if sign.answer is not None else None
+            await idempotency.keep(self.ctx, call, sign.status, document)
+            status = sign.status
+        else:
+            status, document = earlier
+            self.set_header("Idempotent-Replay", "true")
+        self.set_status(status)
+        self.write_json(document)
+
+    @property
+    def request_key(self) -> str:
+        """The `Idempotency-Key` as sent; services keep it under a unique index behind what they create."""
+        return self.request.headers.get("Idempotency-Key", "")
+
+
+class UnknownPathHandler(ApiHandler):
+    """404 as problem+json for every path nobody serves."""
+
+    async def prepare(self) -> None:
+        """There is nothing here for anyone."""
+        self.body = bytearray()
+        raise NotFound
+
+
+def _load(schema: Schema, raw: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        loaded: dict[str, Any] = schema.load(raw)
+    except ValidationError as error:
+        raise Invalid(errors=_flatten(error.messages)) from error
+    return loaded
+
+
+def _flatten(messages: Any, prefix: str = "") -> dict[str, list[str]]:
+    """marshmallow's nested messages as `condition.description: […]`, the way a form finds its field."""
+    if isinstance(messages, Mapping):
+        flat: dict[str, list[str]] = {}
+        for name, inner in messages.items():
+            flat |= _flatten(inner, f"{prefix}.{name}" if prefix else str(name))
+        return flat
+    return {prefix: [str(said) for said in messages]}
+
+
+def _tornado_refusal(status: int) -> AppError:
+    codes = {400: "malformed", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+    return AppError(code=codes.get(status, "internal"))
+
+
+def _missing(handler: type[tornado.web.RequestHandler], method: str) -> Exception:
+    """405 where there is no such door, 403 where somebody forgot to put the sign on it."""
+    unimplemented = tornado.web.RequestHandler._unimplemented_method
+    if getattr(handler, method.lower(), unimplemented) is unimplemented:
+        return tornado.web.HTTPError(405)
+    return Forbidden()
+
+
+def _methods_of(handler: type[tornado.web.RequestHandler]) -> list[str]:
+    return [method for method in tornado.web.RequestHandler.SUPPORTED_METHODS if sign_of(handler, method.lower())]
+
+
+def _log_request(handler: tornado.web.RequestHandler) -> None:
+    seconds = handler.request.request_time()
+    name = type(handler).__name__
+    metrics.REQUESTS.labels(name, handler.request.method or "", str(handler.get_status())).observe(seconds)
+    caller = getattr(handler, "caller", None)
+    log.info(
+        "http.request",
+        request=getattr(handler, "request_id", ""),
+        handler=name,
+        method=handler.request.method,
+        status=handler.get_status(),
+        account=caller.id if caller else None,
+        ms=round(seconds * 1000, 1),
+        at=int(time.time()),
+    )

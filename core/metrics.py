@@ -1,0 +1,12 @@
+"""What the process counts about itself. Labels are names from our tables, never contents or ids."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Histogram(
+    "http_request_seconds", "REST requests by handler, method and status", ["handler", "method", "status"]
+)
+DUTIES = Counter("duties_total", "Duties run, by kind and outcome", ["kind", "outcome"])
+DUTY_SECONDS = Histogram("duty_seconds", "Time a duty took, by kind", ["kind"])
+DUTIES_DEAD = Counter("duties_dead_total", "Duties left to a person, by kind", ["kind"])
+SWEPT = Counter("deadlines_total", "Deadlines that came, by collection", ["collection"])
+LOOP_LAG = Gauge("event_loop_lag_seconds", "How late the event loop woke up, last probe")

@@ -1,0 +1,211 @@
+"""What the core needs of the outside, as Protocols and plain values.
+
+`integrations/` fulfils the outside systems, `im/` the journal; `app/wiring.py` puts them into the `Context`. An
+implementation raises `Unavailable` when the other side did not answer or asked to be called again (the caller retries
+with the same number) and `Rejected` when it answered no (a person decides). Every call has a timeout of its own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, Protocol
+
+
+class Unavailable(Exception):
+    """The outside system did not answer, or answered that it cannot now; the same call may be made again."""
+
+
+class Rejected(Exception):
+    """The outside system answered no; `code` is its own word for why."""
+
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(f"{code}: {message}" if message else code)
+        self.code = code
+
+
+class BadNotification(Exception):
+    """A callback that is not the vendor's: its signature, age or content does not hold."""
+
+
+# --- payment -----------------------------------------------------------------------------------------------------
+
+
+class TradeState(StrEnum):
+    """Where a payment stands at the gateway (WeChat Pay APIv3 `trade_state`)."""
+
+    SUCCESS = "SUCCESS"
+    REFUND = "REFUND"
+    NOT_PAID = "NOTPAY"
+    CLOSED = "CLOSED"
+    REVOKED = "REVOKED"
+    PAYING = "USERPAYING"
+    ERROR = "PAYERROR"
+
+
+class RefundState(StrEnum):
+    """Where a refund stands at the gateway; `ABNORMAL` is not final: the card is void and a person must act."""
+
+    PROCESSING = "PROCESSING"
+    SUCCESS = "SUCCESS"
+    ABNORMAL = "ABNORMAL"
+    CLOSED = "CLOSED"
+
+
+@dataclass(frozen=True)
+class PaymentRequest:
+    """One payment to be made; `amount` in fen, `out_trade_no` our number, the same at every try."""
+
+    out_trade_no: str
+    description: str
+    amount: int
+    expires_at: datetime
+    payer_openid: str
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """A payment as the gateway tells it; `amount` in fen."""
+
+    out_trade_no: str
+    transaction_id: str | None
+    state: TradeState
+    amount: int
+    payer_openid: str | None
+    succeeded_at: datetime | None
+
+
+@dataclass(frozen=True)
+class RefundRequest:
+    """Money to be given back; `out_refund_no` is our number, the same at every try; amounts in fen."""
+
+    out_trade_no: str
+    out_refund_no: str
+    amount: int
+    total: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Refund:
+    """A refund as the gateway tells it; `amount` in fen."""
+
+    out_refund_no: str
+    out_trade_no: str
+    refund_id: str
+    state: RefundState
+    amount: int
+    succeeded_at: datetime | None
+
+
+class AlreadyPaid(Exception):
+    """The order cannot be closed: it has been paid."""
+
+
+class PaymentGateway(Protocol):
+    """WeChat Pay, JSAPI channel."""
+
+    async def prepay(self, request: PaymentRequest) -> Mapping[str, str]:
+        """Open the payment and answer the signed parameters of `wx.requestPayment`. A paid order: `AlreadyPaid`."""
+
+    async def query(self, out_trade_no: str) -> Transaction | None:
+        """The payment as it stands; None when the gateway knows no such number."""
+
+    async def close(self, out_trade_no: str) -> None:
+        """Make sure it can no longer be paid; unknown and closed numbers are fine, a paid one is `AlreadyPaid`."""
+
+    async def refund(self, request: RefundRequest) -> Refund:
+        """Ask for a refund; a repeat with the same number is the same refund."""
+
+    async def query_refund(self, out_refund_no: str) -> Refund | None:
+        """The refund as it stands; None when the gateway knows no such number."""
+
+    def read_payment_notification(self, headers: Mapping[str, str], body: bytes) -> Transaction:
+        """Verify, check the age (±300 s), decrypt and read a payment callback; `BadNotification` when it is not one."""
+
+    def read_refund_notification(self, headers: Mapping[str, str], body: bytes) -> Refund:
+        """The same for a refund callback."""
+
+
+# --- WeChat login, SMS, identity -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WeChatUser:
+    """Who a mini-program's login code stands for."""
+
+    openid: str
+    unionid: str | None
+
+
+class WeChatLogin(Protocol):
+    """The mini-program's server API. One per mini-program (patients, medical staff)."""
+
+    async def user(self, login_code: str) -> WeChatUser:
+        """Redeem a `wx.login` code; a used or false one is `Rejected`."""
+
+    async def phone(self, phone_code: str) -> str:
+        """Redeem a phone-number code into an 11-digit mainland number; a used or false one is `Rejected`."""
+
+
+class SmsTemplate(StrEnum):
+    """What a text message says; each names a template filed with the carrier."""
+
+    LOGIN_CODE = "login_code"
+
+
+class SmsSender(Protocol):
+    """Sends one text message."""
+
+    async def send(self, phone: str, template: SmsTemplate, parameters: Mapping[str, str], *, reference: str) -> None:
+        """Send once; `reference` comes back in the carrier's receipts. Not idempotent: never retried by itself."""
+
+
+class Verdict(StrEnum):
+    """What the identity check says. Only MATCH is verified: an error or a missing record never counts (R2-1)."""
+
+    MATCH = "match"
+    MISMATCH = "mismatch"
+    NO_RECORD = "no_record"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True)
+class IdentityCheck:
+    """The verdict with what must be kept of it: the provider and its serial number."""
+
+    verdict: Verdict
+    provider: str
+    serial: str
+
+
+class IdentityVerifier(Protocol):
+    """Real-name check of a person against the public registers."""
+
+    async def verify(self, name: str, id_number: str) -> IdentityCheck:
+        """Two factors (二要素). A service error is `Unavailable`, never a verdict."""
+
+
+# --- the chat journal, fulfilled by im -------------------------------------------------------------------------------
+
+MessageKind = Literal["text", "image", "video", "emoji", "system", "card"]
+
+
+@dataclass(frozen=True)
+class Posted:
+    """Where a message stands in its conversation; `dup` when it had been stored before."""
+
+    conversation: str
+    seq: int
+    id: str
+    at: datetime
+    dup: bool
+
+
+class Journal(Protocol):
+    """Appends what the hospital itself says in a conversation, in any state of the visit."""
+
+    async def append(
+        self, conversation: str, *, kind: Literal["system", "card"], body: Mapping[str, Any], cause: str
+    ) -> Posted:
+        """Store one message and tell the members; the same `cause` (`visit:{id}:accepted`) is stored once for ever."""

@@ -1,0 +1,220 @@
+"""Visits: who may read them, and every move of the table, each one atomic update with what it owes."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from core import events, outbox
+from core.auth import Actor, Caller
+from core.directory import service as directory
+from core.errors import NotFound, WrongState
+from core.visits import rules
+from storage.moves import duty
+from storage.visits import Visit
+
+if TYPE_CHECKING:
+    from core.context import Context
+
+# A search by name reads the caller's own visits and looks inside, because names are sealed; it ends here.
+SEARCHED: Final = 2_000
+ENTERED_AT: Final = {"waiting": "submitted_at", "in_progress": "accepted_at"}
+
+
+async def get(ctx: "Context", visit_id: str) -> Visit | None:
+    """A visit by its id."""
+    return cast("Visit | None", await ctx.visits.get(visit_id))
+
+
+async def require_participant(ctx: "Context", caller: Caller, visit_id: str) -> Visit:
+    """The visit, for its patient and its doctor; `NotFound` for everybody else."""
+    visit = await get(ctx, visit_id)
+    if visit is None or not rules.may_read(visit, caller.id):
+        raise NotFound
+    return visit
+
+
+async def act(
+    ctx: "Context",
+    *,
+    caller: Caller,
+    visit_id: str,
+    act: str,
+    reason: str | None = None,
+    advice: str | None = None,
+    refund: bool = False,
+) -> Visit:
+    """One of the acts of the table by a participant; `WrongState` when the visit is not where the act begins.
+
+    Of two that race exactly one wins. The same act again, by the same person, answers the visit as it stands.
+    """
+    visit = await require_participant(ctx, caller, visit_id)
+    if act == "accept":
+        await directory.require_licensed(ctx, visit["doctor_id"])
+    if act == "refund" and visit["status"] == "completed":
+        return await _refund_completed(ctx, visit, by=caller.actor, reason=reason)
+    if _is_repeat(visit, act, caller):
+        return visit
+    moved = await move(ctx, visit, act, by=caller.actor, reason=reason, advice=advice, refund=refund)
+    if moved is not None:
+        return moved
+    again = await require_participant(ctx, caller, visit_id)
+    if _is_repeat(again, act, caller):
+        return again
+    moved = await move(ctx, again, act, by=caller.actor, reason=reason, advice=advice, refund=refund)
+    if moved is None:
+        raise WrongState
+    return moved
+
+
+def _is_repeat(visit: Visit, act: str, caller: Caller) -> bool:
+    last = visit["history"][-1] if visit["history"] else None
+    return last is not None and last["act"] == act and last["actor"] == caller.id
+
+
+async def move(
+    ctx: "Context",
+    visit: Visit,
+    act: str,
+    *,
+    by: Actor,
+    reason: str | None = None,
+    advice: str | None = None,
+    refund: bool = False,
+) -> Visit | None:
+    """Make the move from where the visit was seen to stand; None: it is not there any more.
+
+    `WrongState` when the table has no such move from there, or not for this role. Settling the order, the line in the
+    chat and the licence to speak follow by duty and by push.
+    """
+    row = rules.MOVES[act]
+    frm = visit["status"]
+    if frm not in row.frm or by.role not in row.roles:
+        raise WrongState
+    now = ctx.clock.now()
+    changes: dict[str, Any] = {"reason": reason, "advice": advice}
+    if row.to in ENTERED_AT:
+        changes[ENTERED_AT[row.to]] = now
+    if row.to in rules.ENDED:
+        changes["ended_at"] = now
+        changes["retain_until"] = rules.years_later(now, ctx.policy.retain_record_years)
+    owed = ["visit.settle_order"] if rules.settles(row, reason=reason, refund_asked=refund) else []
+    moved = await ctx.visits.move(
+        visit["_id"],
+        frm,
+        row.to,
+        entry=outbox.entry(by, act, frm=frm, to=row.to, at=now, reason=reason),
+        duties=[duty(kind, visit["_id"], visit["version"], now) for kind in (*owed, "visit.announce")],
+        set=changes,
+        deadline_at=rules.deadline_of(row.to, now, ctx.policy),
+    )
+    if moved is None:
+        return None
+    await tell(ctx, moved)
+    await ctx.duties.run_now("visits", visit["_id"])
+    return cast("Visit", await ctx.visits.get(visit["_id"]))
+
+
+async def _refund_completed(ctx: "Context", visit: Visit, *, by: Actor, reason: str | None) -> Visit:
+    now = ctx.clock.now()
+    if visit["doctor_id"] != by.id or not rules.is_refundable_after_end(visit, now, ctx.policy):
+        raise WrongState
+    if any(step["act"] == "refund" for step in visit["history"]):
+        return visit
+    noted = await ctx.visits.note(
+        visit["_id"],
+        entry=outbox.entry(by, "refund", frm="completed", to="completed", at=now, reason=reason),
+        duties=[duty(kind, visit["_id"], visit["version"], now) for kind in ("visit.settle_order", "visit.announce")],
+        set={"reason": reason},
+        where={"status": "completed", "version": visit["version"]},
+    )
+    if noted is None:
+        raise WrongState
+    await tell(ctx, noted)
+    await ctx.duties.run_now("visits", visit["_id"])
+    return cast("Visit", await ctx.visits.get(visit["_id"]))
+
+
+async def tell(ctx: "Context", visit: Visit) -> None:
+    """Push the new state to both sides, and make every process forget what it believed about the visit."""
+    await ctx.bus.broadcast("visit.moved", {"visit": visit["_id"]})
+    data = {"visit": visit["_id"], "status": visit["status"], "kind": visit["kind"]}
+    await events.publish(ctx, "visit.updated", to=[visit["patient_account"], visit["doctor_id"]], data=data)
+
+
+async def page_of(
+    ctx: "Context",
+    *,
+    caller: Caller,
+    limit: int,
+    cursor: str | None,
+    kind: str | None,
+    status: str | None,
+    patient_id: str | None,
+    q: str | None,
+) -> list[Visit]:
+    """The caller's visits, newest first, one more than `limit` when there are more.
+
+    A doctor does not see what was never paid. `q` looks for a part of the patient's name or the illness.
+    """
+    statuses: Sequence[str] = status.split(",") if status else ()
+    by, value = await _whose(ctx, caller)
+    found: list[Visit] = []
+    read, before = 0, cursor
+    while True:
+        batch = await ctx.visits.page(
+            by,
+            value,
+            before=before,
+            limit=limit + 1 if q is None else 200,
+            statuses=statuses,
+            kind=kind,
+            patient_id=patient_id,
+            submitted=caller.role != "patient",
+        )
+        found += [visit for visit in batch if q is None or _mentions(ctx, visit, q)]
+        read += len(batch)
+        if q is None or len(found) > limit or len(batch) < 200 or read >= SEARCHED:
+            return found[: limit + 1]
+        before = batch[-1]["_id"]
+
+
+async def _whose(
+    ctx: "Context", caller: Caller
+) -> tuple[Literal["patient_account", "doctor_id", "department_id"], str]:
+    if caller.role == "doctor":
+        return "doctor_id", caller.id
+    if caller.role == "nurse":
+        return "department_id", await _department_of(ctx, caller)
+    return "patient_account", caller.id
+
+
+def _mentions(ctx: "Context", visit: Visit, q: str) -> bool:
+    name = ctx.cipher.open(visit["patient"]["name"], field="patient.name")
+    return q in name or q in ctx.cipher.open(visit["condition"], field="visit.condition")
+
+
+async def _department_of(ctx: "Context", caller: Caller) -> str:
+    account = await ctx.accounts.get(caller.id)
+    if account is None or account.get("department") is None:
+        raise NotFound
+    return str(account["department"])
+
+
+async def require_nursed(ctx: "Context", caller: Caller, visit_id: str) -> Visit:
+    """A visit of the nurse's department; `NotFound` for any other."""
+    visit = await get(ctx, visit_id)
+    if visit is None or visit["department_id"] != await _department_of(ctx, caller):
+        raise NotFound
+    return visit
+
+
+async def summary(ctx: "Context", *, caller: Caller) -> dict[str, Any]:
+    """The doctor's home: submitted visits by where they stand, and the duty switch."""
+    counts = await ctx.visits.counts_of_doctor(caller.id)
+    doctor = await ctx.doctors.get(caller.id)
+    return {
+        "waiting": counts.get("waiting", 0),
+        "accepted": counts.get("in_progress", 0),
+        "ended": sum(count for status, count in counts.items() if status in rules.ENDED),
+        "all": sum(counts.values()),
+        "online": bool(doctor and doctor["online"]),
+    }

@@ -1,0 +1,89 @@
+"""Pieces of schemas that every door uses: times, identifiers, pages of lists."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, ClassVar, Final
+
+from marshmallow import Schema, fields, validate
+
+DAY_FORM: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+ULID_FORM: Final = r"^[0-9A-HJKMNP-TV-Z]{26}$"
+
+
+def rfc3339(moment: datetime) -> str:
+    """UTC with `Z` and milliseconds, as all times on the wire."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Time(fields.Field[datetime]):
+    """RFC 3339 UTC with `Z`; only written, never read."""
+
+    def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else rfc3339(value)
+
+
+class Day(fields.Field[str]):
+    """`YYYY-MM-DD`, kept as that string; a real day of the calendar."""
+
+    default_error_messages: ClassVar[dict[str, str]] = {"invalid": "须为 YYYY-MM-DD 格式的日期"}
+
+    def _serialize(self, value: str | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return value
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        try:
+            if isinstance(value, str) and DAY_FORM.fullmatch(value):
+                return date.fromisoformat(value).isoformat()
+        except ValueError:
+            pass
+        raise self.make_error("invalid")
+
+
+def text(low: int, high: int, **kwargs: Any) -> fields.Str:
+    """A trimmed string of `low` to `high` characters, without control characters other than line breaks."""
+    return Text(validate=validate.Length(low, high), **kwargs)
+
+
+class Text(fields.Str):
+    """A string as a person typed it: trimmed, no control characters that no keyboard makes."""
+
+    default_error_messages: ClassVar[dict[str, str]] = {"control": "含有不允许的控制字符"}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        said = super()._deserialize(value, attr, data, **kwargs)
+        if any(ord(char) < 32 and char not in "\n\r\t" for char in said) or _has_surrogate(said):
+            raise self.make_error("control")
+        return said.strip()
+
+
+def _has_surrogate(said: str) -> bool:
+    return any("\ud800" <= char <= "\udfff" for char in said)
+
+
+class Page(Schema):
+    """`?limit=&cursor=`; lists answer newest first unless they say otherwise."""
+
+    limit = fields.Int(load_default=20, validate=validate.Range(1, 100), metadata={"description": "1 to 100"})
+    cursor = fields.Str(
+        load_default=None,
+        validate=validate.Regexp(ULID_FORM),
+        metadata={"description": "`next_cursor` of the last page"},
+    )
+
+
+def page(items: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
+    """Shape a list read with `limit + 1` documents ordered by `_id`: the extra one only tells that there is more."""
+    shown = list(items[:limit])
+    return {"items": shown, "next_cursor": shown[-1]["_id"] if len(items) > limit else None}
+
+
+def page_of(item: type[Schema] | Schema) -> Schema:
+    """The answer schema of a list of `item`."""
+    inner = item if isinstance(item, Schema) else item()
+    name = f"{type(inner).__name__}Page"
+    shape: dict[str, fields.Field[Any]] = {
+        "items": fields.List(fields.Nested(inner), required=True),
+        "next_cursor": fields.Str(allow_none=True),
+    }
+    return Schema.from_dict(shape, name=name)()

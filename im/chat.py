@@ -1,0 +1,41 @@
+"""What the chat's services work with, and who speaks: the collaborators of one process and the session of one socket."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from im.limits import Allowance, Pause
+
+if TYPE_CHECKING:
+    from core.context import Context
+    from im.journal import Journal
+
+TYPING_SECONDS: Final = 3.0
+
+
+class Chat:
+    """The chat of one process. `typing` and `sends` are counted here alone: another process counts for itself."""
+
+    def __init__(self, ctx: "Context") -> None:
+        loop = asyncio.get_event_loop()
+        self.ctx = ctx
+        # Every process wires the journal of this package into its context; core knows it by its port.
+        self.journal = cast("Journal", ctx.journal)
+        self.standings = self.journal.standings
+        self.marks = self.journal.marks
+        self.sends = Allowance(ctx.policy.socket_messages_per_minute, loop.time)
+        self.typing = Pause(TYPING_SECONDS, loop.time)
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One authenticated socket: `id` is its own, `login` the one its token stands on, `expires_at` in epoch seconds."""
+
+    id: str
+    account: str
+    role: str
+    device: str
+    login: str
+    expires_at: int
+    scope: str
+    call: str | None

@@ -1,0 +1,76 @@
+"""Marks of conversations that only rise, written late: a second's worth in one call, and the rest at the stop."""
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from core import tasks
+from core.errors import AWAY
+from storage.conversations import Raise
+
+if TYPE_CHECKING:
+    from storage.conversations import ConversationRepository
+
+log = structlog.get_logger()
+
+# A kill loses what was marked in this time: `last_seq` is read up from what is there, a reader marks again.
+PAUSE_SECONDS: Final = 1.0
+
+
+class Marks:
+    """What has risen since the last write. With the store away it is kept and written when it is back."""
+
+    def __init__(self, conversations: "ConversationRepository") -> None:
+        self._conversations = conversations
+        self._risen: dict[str, Raise] = {}
+        self._writer: asyncio.Task[None] | None = None
+
+    def stored(self, conversation: str, seq: int) -> None:
+        """A message of this number is stored."""
+        risen = self._of(conversation)
+        risen.last_seq = max(risen.last_seq, seq)
+
+    def read(self, conversation: str, account: str, seq: int) -> None:
+        """A member has read as far as this."""
+        risen = self._of(conversation)
+        risen.read[account] = max(risen.read.get(account, 0), seq)
+
+    def unwritten(self, conversation: str) -> dict[str, int]:
+        """Read marks that are not in the store yet."""
+        risen = self._risen.get(conversation)
+        return risen.read if risen is not None else {}
+
+    def _of(self, conversation: str) -> Raise:
+        risen = self._risen.get(conversation)
+        if risen is None:
+            risen = self._risen[conversation] = Raise()
+            if self._writer is None or self._writer.done():
+                self._writer = tasks.spawn("chat.marks", self._write_later())
+        return risen
+
+    async def _write_later(self) -> None:
+        while self._risen:
+            await asyncio.sleep(PAUSE_SECONDS)
+            await self.write()
+
+    async def write(self) -> None:
+        """Write what has risen; what cannot be written stays for the next time."""
+        risen, self._risen = self._risen, {}
+        try:
+            await self._conversations.raise_marks(risen)
+        except AWAY as error:
+            log.warning("chat.marks_unwritten", conversations=len(risen), error=type(error).__name__)
+            self._take_back(risen)
+
+    def _take_back(self, risen: dict[str, Raise]) -> None:
+        for conversation, marks in risen.items():
+            newer = self._risen.setdefault(conversation, Raise())
+            newer.last_seq = max(newer.last_seq, marks.last_seq)
+            for account, seq in marks.read.items():
+                newer.read[account] = max(newer.read.get(account, 0), seq)
+
+    async def stop(self) -> None:
+        """Write the rest."""
+        await tasks.stop(self._writer)
+        await self.write()

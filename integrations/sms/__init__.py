@@ -1,0 +1,5 @@
+"""Text messages through Tencent Cloud SMS."""
+
+from integrations.sms.sender import SmsConfig, TemplateForm, TencentSms
+
+__all__ = ["SmsConfig", "TemplateForm", "TencentSms"]

@@ -1,0 +1,1 @@
+"""What people and CI run; nothing of the hospital imports from here."""

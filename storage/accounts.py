@@ -1,0 +1,110 @@
+"""The `accounts` collection: who may log in. A phone has at most one account of each audience."""
+
+from datetime import datetime
+from typing import Literal, NotRequired, TypedDict, cast
+
+from storage.mongo import Database, DuplicateKey
+
+Audience = Literal["patient", "staff"]
+Status = Literal["active", "disabled"]
+
+
+class SecondFactor(TypedDict):
+    """A time-based code (RFC 6238): the sealed secret, and the last time step whose code was used."""
+
+    secret: str
+    last_step: int
+
+
+class Account(TypedDict):
+    """`phone` and `name` are sealed, `phone_index` is the blind index; patients have no `login` and no password.
+
+    `epoch` counts the times when all tokens were called back; `wrong_tries` the wrong passwords and second-factor codes
+    since the last right one, and `locked_until` is when the next may be tried after too many.
+    """
+
+    _id: str
+    audience: Audience
+    role: str
+    status: Status
+    phone: str
+    phone_index: str
+    name: str | None
+    login: str | None
+    password_hash: str | None
+    openid: NotRequired[str]
+    department_id: str | None
+    epoch: int
+    wrong_tries: int
+    locked_until: datetime | None
+    second_factor: SecondFactor | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class AccountRepository:
+    """Unique: (audience, phone_index), (audience, login), (audience, openid)."""
+
+    def __init__(self, db: Database) -> None:
+        self._docs = db["accounts"]
+
+    async def add(self, account: Account) -> None:
+        """Store a new account; `DuplicateKey` when its id, phone, login or openid is taken."""
+        await self._docs.insert_one(dict(account))
+
+    async def get(self, id_: str) -> Account | None:
+        """The account, disabled ones too."""
+        return cast("Account | None", await self._docs.find_one({"_id": id_}))
+
+    async def by_phone(self, audience: Audience, phone_index: str) -> Account | None:
+        """The account of that phone's blind index."""
+        found = await self._docs.find_one({"audience": audience, "phone_index": phone_index})
+        return cast("Account | None", found)
+
+    async def by_login(self, login: str) -> Account | None:
+        """The staff account of that name."""
+        return cast("Account | None", await self._docs.find_one({"audience": "staff", "login": login}))
+
+    async def bind_openid(self, id_: str, audience: Audience, openid: str, now: datetime) -> bool:
+        """Make the openid this account's, taking it from whoever had it; False: another bound it at the same moment."""
+        await self._docs.update_one({"audience": audience, "openid": openid}, {"$unset": {"openid": ""}})
+        try:
+            await self._docs.update_one({"_id": id_}, {"$set": {"openid": openid, "updated_at": now}})
+        except DuplicateKey:
+            return False
+        return True
+
+    async def set_name(self, id_: str, sealed: str, now: datetime) -> None:
+        """Change the name, given sealed."""
+        await self._docs.update_one({"_id": id_}, {"$set": {"name": sealed, "updated_at": now}})
+
+    async def set_password_hash(self, id_: str, seen: str, password_hash: str) -> None:
+        """Replace the hash of the same password by one with today's cost, unless the password was changed meanwhile."""
+        await self._docs.update_one({"_id": id_, "password_hash": seen}, {"$set": {"password_hash": password_hash}})
+
+    async def count_try(self, id_: str, *, seen: int, wrong_tries: int, locked_until: datetime | None) -> bool:
+        """Change the count of wrong tries if it is still `seen`; False: another try was counted meanwhile."""
+        counted = await self._docs.update_one(
+            {"_id": id_, "wrong_tries": seen}, {"$set": {"wrong_tries": wrong_tries, "locked_until": locked_until}}
+        )
+        return bool(counted.matched_count)
+
+    async def forget_tries(self, id_: str) -> None:
+        """It was the right person: the count starts anew and a lock is lifted."""
+        await self._docs.update_one({"_id": id_}, {"$set": {"wrong_tries": 0, "locked_until": None}})
+
+    async def set_second_factor(self, id_: str, second_factor: SecondFactor | None, now: datetime) -> None:
+        """Ask this account for a second factor from now on; None: no longer."""
+        await self._docs.update_one({"_id": id_}, {"$set": {"second_factor": second_factor, "updated_at": now}})
+
+    async def use_step(self, id_: str, step: int) -> bool:
+        """Note that the code of this time step was used; False: it or a later one was used before."""
+        used = await self._docs.update_one(
+            {"_id": id_, "second_factor.last_step": {"$lt": step}}, {"$set": {"second_factor.last_step": step}}
+        )
+        return bool(used.matched_count)
+
+    async def call_back(self, id_: str, status: Status, now: datetime) -> Account | None:
+        """Raise the epoch, which ends every session, and set the status; the account as it is then."""
+        await self._docs.update_one({"_id": id_}, {"$inc": {"epoch": 1}, "$set": {"status": status, "updated_at": now}})
+        return await self.get(id_)

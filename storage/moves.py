@@ -1,0 +1,204 @@
+"""Documents that move from state to state, with their history and their duties, in one atomic update.
+
+A document here has `status`, `version` (counts every change), `updated_at`, `history`, `duties` and `deadline_at`. What
+must follow from a change (a notice, a call to an outside system, a step of another document) is a duty written by the
+same update, so that a crash between the two cannot happen; a worker runs duties later, under a lease.
+
+Duties of one document run in their order: `due` gives only documents whose first living duty may run now, and
+`first_due` names it. A dead duty waits for a person and holds nobody up.
+"""
+
+from collections.abc import Collection as Several
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Literal, TypedDict
+
+from storage.mongo import Collection, Document
+
+UNCHANGED: Final = object()
+
+
+class HistoryEntry(TypedDict):
+    """Who made a change and why; `actor` is an account id or "system", `frm` and `to` are alike when nothing moved."""
+
+    at: datetime
+    actor: str
+    role: str
+    act: str
+    frm: str
+    to: str
+    reason: str | None
+
+
+class Duty(TypedDict):
+    """Something that must still be done. `next_at` is when it may run, or when its lease ends; None when it is dead."""
+
+    kind: str
+    key: str
+    state: Literal["due", "dead"]
+    next_at: datetime | None
+    lease: str | None
+    attempts: int
+    error: str | None
+
+
+def duty(kind: str, doc_id: str, version: int, at: datetime) -> Duty:
+    """A duty to be run from `at` on; its key is the same however often it runs, and is what outside calls are keyed by.
+
+    `version` is the document's as read before the change; one change adds at most one duty of a kind.
+    """
+    return Duty(
+        kind=kind, key=f"{doc_id}:{version}:{kind}", state="due", next_at=at, lease=None, attempts=0, error=None
+    )
+
+
+def first_due(doc: Mapping[str, Any], now: datetime) -> Duty | None:
+    """The duty that may be leased now: the first that lives, if its time has come."""
+    first = _first_living(doc)
+    return first if first and first["next_at"] is not None and first["next_at"] <= now else None
+
+
+def _first_living(doc: Mapping[str, Any]) -> Duty | None:
+    duties: Sequence[Duty] = doc.get("duties", [])
+    return next((one for one in duties if one["state"] == "due"), None)
+
+
+class Moving:
+    """The base of repositories of such documents. Indexes it asks for: `storage.indexes.MOVING`."""
+
+    def __init__(self, docs: Collection) -> None:
+        self._docs = docs
+
+    async def get(self, id_: str) -> Any:
+        """The document, or None."""
+        return await self._docs.find_one({"_id": id_})
+
+    async def move(
+        self,
+        id_: str,
+        frm: str | Several[str],
+        to: str,
+        *,
+        entry: HistoryEntry,
+        duties: Iterable[Duty] = (),
+        set: Mapping[str, Any] | None = None,
+        unset: Iterable[str] = (),
+        deadline_at: datetime | None = None,
+        where: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The document after the change; None when it is no longer in `frm` (someone was faster) or not as `where`.
+
+        `deadline_at` belongs to the new status: not given, the old one is taken away. `where` holds further equalities,
+        for instance the version that was read. The document returned is read after the change and may have moved on.
+        """
+        status = frm if isinstance(frm, str) else {"$in": sorted(frm)}
+        change = _change(entry["at"], entry, duties, {**(set or {}), "status": to, "deadline_at": deadline_at}, unset)
+        moved = await self._docs.update_one({**(where or {}), "_id": id_, "status": status}, change)
+        return await self.get(id_) if moved.matched_count else None
+
+    async def note(
+        self,
+        id_: str,
+        *,
+        at: datetime | None = None,
+        entry: HistoryEntry | None = None,
+        duties: Iterable[Duty] = (),
+        set: Mapping[str, Any] | None = None,
+        unset: Iterable[str] = (),
+        deadline_at: Any = UNCHANGED,
+        where: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """A change that leaves the status alone; the document after it, or None when none is as `where` says.
+
+        `at` is the time of the change where no `entry` tells it; `where` are equalities, for instance on `status`.
+        """
+        values = dict(set or {}) if deadline_at is UNCHANGED else {**(set or {}), "deadline_at": deadline_at}
+        change = _change(entry["at"] if entry else at, entry, duties, values, unset)
+        noted = await self._docs.update_one({**(where or {}), "_id": id_}, change)
+        return await self.get(id_) if noted.matched_count else None
+
+    async def due(self, now: datetime, limit: int) -> list[Any]:
+        """Up to `limit` documents whose first living duty may run now.
+
+        A document whose first duty waits (after a failure) while later ones are due is put off until that time, or
+        such documents would fill every answer and starve the rest while an outside system is away.
+        """
+        found: list[Document] = await self._docs.find({"duties.next_at": {"$lte": now}}).limit(limit).to_list(limit)
+        ready: list[Document] = []
+        for doc in found:
+            first = _first_living(doc)
+            if first_due(doc, now):
+                ready.append(doc)
+            elif first and first["lease"] is None:
+                await self._hold_back(doc["_id"], first)
+        return ready
+
+    async def _hold_back(self, id_: str, first: Duty) -> None:
+        await self._docs.update_one(
+            {"_id": id_, "duties": {"$elemMatch": {"key": first["key"], "next_at": first["next_at"]}}},
+            {"$max": {"duties.$[waiting].next_at": first["next_at"]}},
+            array_filters=[{"waiting.state": "due", "waiting.lease": None}],
+        )
+
+    async def overdue(self, now: datetime, limit: int) -> list[Any]:
+        """Up to `limit` documents whose deadline has come."""
+        return await self._docs.find({"deadline_at": {"$lte": now}}).limit(limit).to_list(limit)
+
+    async def lease(self, id_: str, key: str, *, seen_next_at: datetime, token: str, until: datetime) -> bool:
+        """Takes the duty as it was seen, until `until`; counts the attempt. False: another worker has it, or had it."""
+        held = {"key": key, "state": "due", "next_at": seen_next_at}
+        change = {
+            "$set": {"duties.$.lease": token, "duties.$.next_at": until},
+            "$inc": {"duties.$.attempts": 1},
+        }
+        return await self._change_duty(id_, held, change)
+
+    async def finish(self, id_: str, key: str, token: str) -> bool:
+        """Takes the done duty away. False: the lease had ended and another worker has taken it over."""
+        held = {"key": key, "lease": token}
+        return await self._change_duty(id_, held, {"$pull": {"duties": held}})
+
+    async def postpone(self, id_: str, key: str, token: str, next_at: datetime, error: str) -> bool:
+        """Gives the duty back, to be run from `next_at` on; `error` is a short text without personal data."""
+        freed = {"duties.$.lease": None, "duties.$.next_at": next_at, "duties.$.error": error}
+        return await self._change_duty(id_, {"key": key, "lease": token}, {"$set": freed})
+
+    async def bury(self, id_: str, key: str, token: str, error: str) -> bool:
+        """Gives the duty up; it stays with its error until a person revives it."""
+        dead = {
+            "duties.$.state": "dead",
+            "duties.$.lease": None,
+            "duties.$.next_at": None,
+            "duties.$.error": error,
+        }
+        return await self._change_duty(id_, {"key": key, "lease": token}, {"$set": dead})
+
+    async def revive(self, id_: str, key: str, *, at: datetime) -> bool:
+        """Lets a dead duty run again from `at` on, its attempts counted anew. False: there is no such dead duty."""
+        due = {"duties.$.state": "due", "duties.$.next_at": at, "duties.$.attempts": 0}
+        return await self._change_duty(id_, {"key": key, "state": "dead"}, {"$set": due})
+
+    async def _change_duty(self, id_: str, held: Mapping[str, Any], change: Mapping[str, Any]) -> bool:
+        changed = await self._docs.update_one({"_id": id_, "duties": {"$elemMatch": held}}, change)
+        return changed.matched_count == 1
+
+
+def _change(
+    at: datetime | None,
+    entry: HistoryEntry | None,
+    duties: Iterable[Duty],
+    values: Mapping[str, Any],
+    unset: Iterable[str],
+) -> Document:
+    change: Document = {"$inc": {"version": 1}}
+    changed = dict(values) if at is None else {**values, "updated_at": at}
+    if changed:
+        change["$set"] = changed
+    if gone := dict.fromkeys(unset, ""):
+        change["$unset"] = gone
+    pushed: Document = {"duties": {"$each": added}} if (added := list(duties)) else {}
+    if entry is not None:
+        pushed["history"] = entry
+    if pushed:
+        change["$push"] = pushed
+    return change

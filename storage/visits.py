@@ -1,0 +1,163 @@
+"""The `visits` collection: a consultation or follow-up of a patient with a doctor. Its id is its conversation's too."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, TypedDict, cast
+
+from storage.mongo import DuplicateKey, Store
+from storage.moves import Duty, HistoryEntry, Moving
+
+VisitKind = Literal["consult", "followup"]
+Status = Literal[
+    "pending_payment",
+    "waiting",
+    "in_progress",
+    "completed",
+    "terminated",
+    "cancelled",
+    "declined",
+    "expired",
+    "refunded",
+]
+
+
+class PatientSnapshot(TypedDict):
+    """The patient as they were when the visit was submitted; `name` is sealed, and the guardian's too."""
+
+    id: str
+    name: str
+    gender: str
+    birth_date: str
+    relation: str
+    guardian: dict[str, Any] | None
+
+
+class Consent(TypedDict):
+    """One text agreed to: which version, its SHA-256, when and from where (R3-1)."""
+
+    kind: str
+    version: str
+    hash: str
+    at: datetime
+    address: str
+    device: str
+
+
+class Visit(TypedDict):
+    """`condition` is the sealed JSON of the illness; `fee` in fen; `order_id` None when the visit is free."""
+
+    _id: str
+    kind: VisitKind
+    status: Status
+    version: int
+    request_id: str
+    patient_account: str
+    patient: PatientSnapshot
+    doctor_id: str
+    doctor_name: str
+    department_id: str
+    consult_type: dict[str, str]
+    condition: str
+    attachments: list[str]
+    consents: list[Consent]
+    fee: int
+    order_id: str | None
+    reason: str | None
+    advice: str | None
+    rating: dict[str, Any] | None
+    submitted_at: datetime | None
+    accepted_at: datetime | None
+    ended_at: datetime | None
+    deadline_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    retain_until: datetime
+    history: list[HistoryEntry]
+    duties: list[Duty]
+
+
+class VisitRepository(Moving):
+    """Unique index: (patient_account, request_id), so that a repeated submission finds the first."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.db["visits"])
+        self._store = store
+
+    async def add(self, visit: Visit) -> bool:
+        """Store a new visit; False: this account has already submitted under this request id."""
+        try:
+            await self._docs.insert_one(visit)
+        except DuplicateKey:
+            return False
+        return True
+
+    async def by_request(self, account: str, request_id: str) -> Visit | None:
+        """The visit an account submitted under this request id."""
+        found = await self._docs.find_one({"patient_account": account, "request_id": request_id})
+        return cast("Visit | None", found)
+
+    async def page(
+        self,
+        by: Literal["patient_account", "doctor_id", "department_id"],
+        value: str,
+        *,
+        before: str | None,
+        limit: int,
+        statuses: Sequence[str] = (),
+        kind: str | None = None,
+        patient_id: str | None = None,
+        submitted: bool = False,
+    ) -> list[Visit]:
+        """Newest first below `before`, at most `limit`; `submitted` leaves out what was never paid."""
+        prefix: dict[str, Any] = {by: value}
+        if before is not None:
+            prefix["_id"] = {"$lt": before}
+        wanted: dict[str, Any] = {}
+        if statuses:
+            wanted["status"] = {"$in": list(statuses)}
+        if kind is not None:
+            wanted["kind"] = kind
+        if patient_id is not None:
+            wanted["patient.id"] = patient_id
+        if submitted:
+            wanted["submitted_at"] = {"$ne": None}
+        # Filters outside the index prefix go into a stage of their own (storage forms, decision 0002).
+        stages: list[dict[str, Any]] = [{"$match": prefix}, {"$sort": {"_id": -1}}]
+        if wanted:
+            stages.append({"$match": wanted})
+        return cast("list[Visit]", await self._store.aggregate(self._docs, [*stages, {"$limit": limit}]))
+
+    async def open_of(self, account: str, role: str) -> list[Visit]:
+        """The visits in which this account may be spoken to now: paid and not ended."""
+        by = "doctor_id" if role == "doctor" else "patient_account"
+        stages: list[dict[str, Any]] = [
+            {"$match": {by: account}},
+            {"$match": {"status": {"$in": ["waiting", "in_progress"]}}},
+            {"$sort": {"_id": -1}},
+        ]
+        return cast("list[Visit]", await self._store.aggregate(self._docs, stages))
+
+    async def counts_of_doctor(self, doctor_id: str) -> dict[str, int]:
+        """How many submitted visits of this doctor stand in each status."""
+        groups = await self._store.aggregate(
+            self._docs,
+            [
+                {"$match": {"doctor_id": doctor_id}},
+                {"$match": {"submitted_at": {"$ne": None}}},
+                {"$group": {"_id": "$status", "count": {"$sum": 1}}},
+            ],
+        )
+        return {group["_id"]: group["count"] for group in groups}
+
+    async def rate(self, id_: str, rating: dict[str, Any], *, entry: HistoryEntry, duty: Duty) -> bool:
+        """Write the one rating a visit gets; False: it has one."""
+        rated = await self._docs.update_one(
+            {"_id": id_, "rating": None},
+            {"$set": {"rating": rating}, "$inc": {"version": 1}, "$push": {"history": entry, "duties": duty}},
+        )
+        return bool(rated.matched_count)
+
+    async def postpone_deadline(self, id_: str, seen: datetime, to: datetime) -> bool:
+        """Move a deadline that has come but does not hold (somebody spoke); False: the visit has moved meanwhile."""
+        moved = await self._docs.update_one({"_id": id_, "deadline_at": seen}, {"$set": {"deadline_at": to}})
+        return bool(moved.matched_count)

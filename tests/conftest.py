@@ -1,0 +1,78 @@
+"""Fixtures for every test: one event loop and one pair of embedded stores a run, a fresh database a module.
+
+Tests are `async def` with `@pytest.mark.gen_test`. A fixture that must await uses `io_loop.run_sync(...)`.
+"""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+import tornado.ioloop
+
+from scripts.embedded import EmbeddedStores
+from storage.mongo import Driver, Store
+from storage.redis import Redis, connect
+
+_STARTING_SECONDS = 60
+
+
+@pytest.fixture(scope="session")
+def io_loop() -> Iterator[tornado.ioloop.IOLoop]:
+    """The loop of the whole run, instead of pytest-tornado's one a test: clients and servers live across tests."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield tornado.ioloop.IOLoop.current()
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+@pytest.fixture(scope="session")
+def embedded(io_loop, tmp_path_factory) -> Iterator[EmbeddedStores]:
+    """The embedded stores. Who kills one starts it again before the test ends."""
+    stores = EmbeddedStores.under(tmp_path_factory.mktemp("stores"))
+    io_loop.run_sync(stores.start, timeout=_STARTING_SECONDS)
+    yield stores
+    io_loop.run_sync(stores.stop, timeout=_STARTING_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def mongo_uri(embedded) -> str:
+    return embedded.mongo.uri
+
+
+@pytest.fixture(scope="session")
+def redis_url(embedded) -> str:
+    return embedded.redis.url
+
+
+@pytest.fixture(scope="module")
+def driver() -> Driver:
+    """The driver that `store` uses; the storage suite overrides it with both."""
+    return "motor"
+
+
+@pytest.fixture(scope="module")
+def database(request, driver) -> str:
+    """The module's own database name."""
+    return f"t_{request.module.__name__.replace('.', '_')[-40:]}_{driver}"
+
+
+@pytest.fixture(scope="module")
+def store(io_loop, mongo_uri, database, driver) -> Iterator[Store]:
+    """An empty database of the module's own, without indexes; `ensure_indexes(store)` adds them."""
+    opened = io_loop.run_sync(lambda: Store.open(mongo_uri, database, driver=driver))
+    io_loop.run_sync(opened.drop)
+    yield opened
+    io_loop.run_sync(opened.drop)
+    io_loop.run_sync(opened.close)
+
+
+@pytest.fixture(scope="module")
+def redis(io_loop, redis_url) -> Iterator[Redis]:
+    """A client of a Redis emptied for the module."""
+    client = connect(redis_url)
+    io_loop.run_sync(client.flushall)
+    yield client
+    io_loop.run_sync(client.aclose)
