@@ -1,4 +1,7 @@
-"""Logs as JSON lines on standard output, ids only; Tornado's and libraries' own records in the same shape."""
+"""Logs as JSON lines on standard output, ids only; Tornado's and libraries' own records in the same shape.
+
+The lines are ASCII: whatever an exception has to say, it can be written to whatever standard output is.
+"""
 
 import logging
 import sys
@@ -15,7 +18,7 @@ def configure(level: str) -> None:
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer(ensure_ascii=False)],
+        processors=[*shared, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stdout),
         cache_logger_on_first_use=True,
@@ -25,7 +28,7 @@ def configure(level: str) -> None:
         structlog.stdlib.ProcessorFormatter(
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(ensure_ascii=False),
+                structlog.processors.JSONRenderer(),
             ],
             foreign_pre_chain=shared,
         )

@@ -27,11 +27,12 @@ DRAIN_SECONDS: Final = 10.0
 class Process:
     """A started process of some role; `stop` ends it in order."""
 
-    def __init__(self, hospital: Hospital, role: str, server: HTTPServer, port: int) -> None:
+    def __init__(self, hospital: Hospital, role: str, server: HTTPServer, port: int, drain_seconds: float) -> None:
         self.hospital = hospital
         self.role = role
         self.port = port
         self._server = server
+        self._drain_seconds = drain_seconds
         self._loops: list[asyncio.Task[Any]] = [tasks.spawn("loop.lag", _probe_lag())]
         if role in ("all", "worker"):
             self._loops.append(tasks.spawn("worker.duties", hospital.ctx.duties.run_forever()))
@@ -47,7 +48,7 @@ class Process:
     async def stop(self) -> None:
         """Take no more, tell the sockets to go elsewhere, finish what is being answered, then let go of the stores."""
         self._server.stop()
-        await self.hospital.hub.drain()
+        await self.hospital.hub.drain(self._drain_seconds)
         await tasks.stop(*self._loops)
         try:
             await asyncio.wait_for(self._server.close_all_connections(), DRAIN_SECONDS)
@@ -79,7 +80,7 @@ async def start(settings: Settings, role: str, *, clock: Clock | None = None) ->
     server.add_sockets(sockets)
     port = sockets[0].getsockname()[1]
     log.info("app.ready", role=role, port=port, process=hospital.ctx.process)
-    return Process(hospital, role, server, port)
+    return Process(hospital, role, server, port, settings.drain_seconds)
 
 
 async def _probe_lag() -> None:

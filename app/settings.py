@@ -20,6 +20,7 @@ from storage.mongo import weak_points
 Role = Literal["all", "api", "im", "worker"]
 DEMO_MARK: Final = "demo-"  # how the keys are called that scripts/server makes for itself
 KEY_BYTES: Final = 32
+HIGHEST_PORT: Final = 65_535
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 # A name of one of these families that is not a setting is a misspelt one.
 FAMILIES: Final = (
@@ -44,9 +45,11 @@ class BadSettings(Exception):
 
 
 def named(default: Any, meaning: str, *, secret: bool = False) -> Any:
-    """A setting with its meaning; without a default it must be given."""
+    """A setting with its meaning; without a default it must be given. A secret one does not show in logs."""
     metadata = {"meaning": meaning, "secret": secret}
-    return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
+    if default is ...:
+        return field(metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,7 @@ class Settings:
     listen_port: int = named(8080, "port to listen on")
     public_url: str = named("http://127.0.0.1:8080", "how the outside reaches this hospital: callbacks, links")
     proxy_headers: bool = named(False, "trust X-Forwarded-For and -Proto of the proxy in front")
+    drain_seconds: int = named(20, "over how long a stopping process sends its sockets elsewhere")
     production: bool = named(False, "refuse demo secrets and embedded stores")
     log_level: str = named("info", "`debug`, `info`, `warning` or `error`")
     token_keys: str = named(..., 'JSON {"key id": "base64 of 32 bytes"}: access tokens', secret=True)
@@ -102,6 +106,8 @@ def keys_of(settings: Settings, name: Literal["token_keys", "field_keys"]) -> di
         found = {kid: base64.b64decode(key, validate=True) for kid, key in json.loads(getattr(settings, name)).items()}
     except (ValueError, AttributeError, TypeError) as error:
         raise BadSettings(f"{name.upper()} must be JSON of key ids and base64 keys") from error
+    if any("." in kid or not kid for kid in found):
+        raise BadSettings(f"{name.upper()} must name its keys by words without a full stop")
     if not found or any(len(key) != KEY_BYTES for key in found.values()):
         raise BadSettings(f"{name.upper()} must hold keys of {KEY_BYTES} bytes")
     return found
@@ -121,9 +127,11 @@ def key_of(settings: Settings, name: Literal["blind_index_key", "code_key", "lin
 def vendor_file(path: str, needed: Collection[str]) -> dict[str, Any]:
     """A vendor's JSON file; `BadSettings` when it cannot be read or lacks a name."""
     try:
-        found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadSettings(f"cannot read {path}: {type(error).__name__}") from error
+    if not isinstance(found, dict):
+        raise BadSettings(f"{path} must hold a JSON object")
     for name in needed:
         if name not in found:
             raise BadSettings(f"{path} lacks {name}")
@@ -160,7 +168,10 @@ def _own_fields() -> list[Field[Any]]:
 def _value(env: Env, one: Field[Any]) -> Any:
     readers: dict[Any, Callable[..., Any]] = {int: env.int, bool: env.bool, str: env.str}
     given = () if one.default is MISSING else (one.default,)
-    return readers[one.type](one.name.upper(), *given)
+    value = readers[one.type](one.name.upper(), *given)
+    if value == "" and one.default is MISSING:
+        raise BadSettings(f"{one.name.upper()} must not be empty")
+    return value
 
 
 def _policy(env: Env) -> Policy:
@@ -178,6 +189,13 @@ def _refuse_contradictions(settings: Settings) -> None:
         raise BadSettings("MONGO_DRIVER must be motor or pymongo")
     if settings.log_level not in LOG_LEVELS:
         raise BadSettings(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
+    if not 0 <= settings.listen_port <= HIGHEST_PORT:
+        raise BadSettings(f"LISTEN_PORT must lie between 0 and {HIGHEST_PORT}")
+    if not settings.public_url.startswith(("http://", "https://")) or settings.public_url.endswith("/"):
+        raise BadSettings("PUBLIC_URL must begin with http:// or https:// and end without a slash")
+    if settings.policy.consult_fee_low > settings.policy.consult_fee_high:
+        raise BadSettings("CONSULT_FEE_LOW must not lie above CONSULT_FEE_HIGH")
+    _refuse_weak_store(settings)
     if settings.token_key not in keys_of(settings, "token_keys"):
         raise BadSettings(f"TOKEN_KEYS has no key {settings.token_key}")
     if settings.field_key not in keys_of(settings, "field_keys"):
@@ -189,13 +207,18 @@ def _refuse_contradictions(settings: Settings) -> None:
         _refuse_demo(settings)
 
 
+def _refuse_weak_store(settings: Settings) -> None:
+    """Only the embedded server, which production refuses, may be written to without the driver's own repeats."""
+    weak = weak_points(settings.mongo_uri)
+    if any(settings.production or not fault.startswith("retrywrites") for fault in weak):
+        raise BadSettings(f"MONGO_URI weakens durability; it must say {', '.join(weak)}")
+
+
 def _refuse_demo(settings: Settings) -> None:
-    """Production starts neither with demo keys nor with a store that could lose what was acknowledged."""
+    """Production starts neither with demo keys nor with links that others can read."""
     for name in ("token_key", "field_key"):
         if getattr(settings, name).startswith(DEMO_MARK):
             raise BadSettings(f"{name.upper()} names a demo key; production needs its own")
-    weak = weak_points(settings.mongo_uri)
-    if weak:
-        raise BadSettings(f"MONGO_URI must not weaken durability: {', '.join(weak)}")
-    if not settings.public_url.startswith("https://"):
-        raise BadSettings("PUBLIC_URL must be https in production")
+    for name in ("public_url", "wechat_pay_url", "wechat_url", "sms_url", "identity_url"):
+        if not getattr(settings, name).startswith("https://"):
+            raise BadSettings(f"{name.upper()} must be https in production")

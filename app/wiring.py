@@ -65,6 +65,7 @@ from storage.revocations import Revocations
 from storage.sessions import SessionRepository
 from storage.tickets import Tickets
 from storage.token_cache import SharedTokenCache
+from storage.versions import VersionRepository
 from storage.visits import VisitRepository
 
 log = structlog.get_logger()
@@ -157,6 +158,12 @@ async def open_hospital(settings: Settings, *, clock: Clock | None = None) -> Ho
     visits = VisitRepository(store)
     orders = OrderRepository(store)
     doctors = DoctorRepository(store)
+    departments = DepartmentRepository(store)
+    catalogue = Catalogue(
+        doctors=doctors, departments=departments, versions=VersionRepository(store), bus=bus, policy=settings.policy
+    )
+    await catalogue.start()
+    closers.append(catalogue.stop)
     journal = Journal(messages, conversations, visits, bus, cipher, clock, settings.policy)
     journal.start()
     closers.append(journal.stop)
@@ -171,7 +178,7 @@ async def open_hospital(settings: Settings, *, clock: Clock | None = None) -> Ho
         accounts=AccountRepository(store),
         sessions=SessionRepository(store),
         hospitals=HospitalRepository(store),
-        departments=DepartmentRepository(store),
+        departments=departments,
         doctors=doctors,
         consult_types=ConsultTypeRepository(store),
         consent_texts=ConsentTextRepository(store),
@@ -189,7 +196,7 @@ async def open_hospital(settings: Settings, *, clock: Clock | None = None) -> Ho
         revocations=Revocations(redis),
         login_codes=LoginCodes(redis),
         tickets=Tickets(redis),
-        catalogue=Catalogue(),
+        catalogue=catalogue,
         workshop=workshop,
         duties=duties,
         journal=journal,
@@ -197,6 +204,8 @@ async def open_hospital(settings: Settings, *, clock: Clock | None = None) -> Ho
     )
     duties.bind(ctx, {"visits": visits, "orders": orders})
     hub = Hub(ctx)
+    hub.start()
+    closers.append(hub.stop)
     return Hospital(ctx, hub, closers)
 
 
@@ -234,7 +243,8 @@ async def _vendors(
             WeChatLoginConfig(app["appid"], app["secret"], endpoint=settings.wechat_url),
             SharedTokenCache(redis, f"wechat:{app['appid']}"),
         )
-    for adapter in made.values():
+    for name, adapter in made.items():
         await adapter.start()
-        closers.append(adapter.close)
+        # The gateway's `close` closes an order.
+        closers.append(adapter.stop if name == "payment" else adapter.close)
     return made

@@ -4,17 +4,19 @@ A handler's method is a door with a sign on it: `@endpoint(roles=…, body=…, 
 refused to everybody, and the OpenAPI document is read off the signs (`core/openapi.py`).
 """
 
+import asyncio
 import functools
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 import structlog
-import tornado.httputil
 import tornado.web
 from marshmallow import Schema, ValidationError
+from tornado.iostream import StreamClosedError
 from ulid import ULID
 
 from core import idempotency, metrics
@@ -33,11 +35,13 @@ from core.errors import (
     refusal_of,
 )
 from core.policy import MIB
+from core.wire import read_json
 
 log = structlog.get_logger()
 
 MAX_BODY: Final = MIB
-# A body that is too large is still read and thrown away up to here, so that the client gets to read the refusal.
+# The body of a refused request is still read and thrown away up to here: a client that is writing reads no answer, and
+# a connection closed in front of it may lose the answer altogether.
 DRAINED_BODY: Final = 16 * MIB
 
 
@@ -100,6 +104,8 @@ def endpoint(
     def decorate(method: Method) -> Method:
         @functools.wraps(method)
         async def run(self: "ApiHandler", *path: str) -> None:
+            if self.too_large:
+                raise TooLarge
             arguments: dict[str, Any] = {}
             if sign.query is not None:
                 arguments["query"] = self.load_query(sign.query)
@@ -148,8 +154,9 @@ class BaseHandler(tornado.web.RequestHandler):
         self.set_header("X-Request-Id", self.request_id)
 
     def set_default_headers(self) -> None:
-        """Nothing here is public, framed, sniffed or named to others."""
+        """Nothing here is public, framed, run, sniffed or named to others."""
         self.set_header("Cache-Control", "no-store")
+        self.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Referrer-Policy", "no-referrer")
         self.clear_header("Server")
@@ -163,8 +170,10 @@ class BaseHandler(tornado.web.RequestHandler):
         self.set_status(refusal.status)
         if refusal.code == "method_not_allowed":
             self.set_header("Allow", ", ".join(_methods_of(type(self))))
-        if refusal.retry_after is not None:
-            self.set_header("Retry-After", str(max(1, round(refusal.retry_after + 0.5))))
+        if refusal.status == 401:
+            self.set_header("WWW-Authenticate", "Bearer")
+        if refusal.retry_after is not None or refusal.status in (429, 503):
+            self.set_header("Retry-After", str(max(1, math.ceil(refusal.retry_after or 0))))
         problem = {
             "type": f"/api/docs/errors#{refusal.code}",
             "title": refusal.title,
@@ -190,20 +199,53 @@ class ApiHandler(BaseHandler):
     """A door of the REST API. The body is read only after role, scope and size have been checked."""
 
     max_body: ClassVar[int] = MAX_BODY
+    too_large = False
     caller: Caller
+    _received = 0
 
     async def prepare(self) -> None:
         """Authenticate, check role and limits, refuse bodies by their announced length."""
         self.body = bytearray()
-        sign = sign_of(type(self), (self.request.method or "").lower())
-        if sign is None:
-            raise _missing(type(self), self.request.method or "")
-        # Before the first await: the connection starts reading the body by this number.
-        self.request.connection.set_max_body_size(max(DRAINED_BODY, self.max_body))  # type: ignore[union-attr]
-        length = self.request.headers.get("Content-Length", "0")
-        if length.isdigit() and int(length) > self.max_body:
-            raise TooLarge
-        await self._admit(sign)
+        # Before the first await: the connection starts reading the body by this number. What it would refuse by itself
+        # it refuses without a word, so it stands above what is refused here.
+        self.request.connection.set_max_body_size(max(DRAINED_BODY, self.max_body) + MIB)  # type: ignore[union-attr]  # a request on a server has one
+        try:
+            sign = sign_of(type(self), (self.request.method or "").lower())
+            if sign is None:
+                raise _missing(type(self), self.request.method or "")
+            if self._announced() > self.max_body:
+                raise TooLarge
+            await self._admit(sign)
+        except Exception:
+            await self.drain()
+            raise
+
+    def _announced(self) -> int:
+        length = self.request.headers.get("Content-Length", "0").partition(",")[0]
+        return int(length) if length.isascii() and length.isdigit() and len(length) < 100 else 0
+
+    async def drain(self) -> None:
+        """Let the body of a refused request come and go, unless the client waits for our word or it is too much."""
+        headers = self.request.headers
+        coming = 0 < self._announced() <= DRAINED_BODY or "Transfer-Encoding" in headers
+        if not coming or "Expect" in headers:
+            return
+        # Tornado sends the body once its `_prepared_future` is done and tells its end by `_body_future`; by itself it
+        # does so only after `prepare` has returned, and a refused request must not get that far. The handler's own
+        # `data_received` is kept out of it, too.
+        drained: asyncio.Future[None] = self.request._body_future
+
+        def throw_away(chunk: bytes) -> None:
+            self._received += len(chunk)
+            if self._received > DRAINED_BODY and not drained.done():
+                drained.set_result(None)
+
+        self.__dict__["data_received"] = throw_away
+        cast("asyncio.Future[None]", self._prepared_future).set_result(None)
+        try:
+            await drained
+        except StreamClosedError:
+            log.info("http.left", request=self.request_id)
 
     async def _admit(self, sign: Endpoint) -> None:
         if sign.roles != ANYONE:
@@ -227,14 +269,17 @@ class ApiHandler(BaseHandler):
         return token
 
     def data_received(self, chunk: bytes) -> None:
-        """Collect the body; an unannounced one that grows too large is dropped and refused."""
+        """Collect the body; an unannounced one that grows too large is thrown away and then refused."""
         if self._finished:
             return
-        if len(self.body) + len(chunk) > self.max_body:
-            self.body.clear()
-            self.send_error(413, exc_info=(TooLarge, TooLarge(), None))
+        self._received += len(chunk)
+        self.too_large = self._received > self.max_body
+        if not self.too_large:
+            self.body += chunk
             return
-        self.body += chunk
+        self.body.clear()
+        if self._received > max(self.max_body, DRAINED_BODY):
+            self.send_error(413, exc_info=(TooLarge, TooLarge(), None))
 
     def load_body(self, schema: Schema) -> dict[str, Any]:
         """The JSON body as the schema loads it; `Malformed`, `UnsupportedMedia` or `Invalid` naming the fields."""
@@ -242,7 +287,7 @@ class ApiHandler(BaseHandler):
         if kind != "application/json":
             raise UnsupportedMedia("请求内容须为 application/json")
         try:
-            raw = json.loads(self.body or b"{}")
+            raw = read_json(self.body or b"{}")
         except (ValueError, RecursionError) as error:
             raise Malformed("请求内容不是有效的 JSON") from error
         if not isinstance(raw, dict):
@@ -251,45 +296,61 @@ class ApiHandler(BaseHandler):
 
     def load_query(self, schema: Schema) -> dict[str, Any]:
         """The query string as the schema loads it; unknown names are refused like unknown fields."""
-        raw = {name: self.get_query_argument(name) for name in self.request.query_arguments}
-        return _load(schema, raw)
+        given = self.request.query_arguments
+        twice = {name: ["不能重复"] for name, values in given.items() if len(values) > 1}
+        if twice:
+            raise Invalid(errors=twice)
+        return _load(schema, {name: self.get_query_argument(name) for name in given})
 
     def reply(self, answer: Any, sign: Endpoint) -> None:
         """Write what the sign promises."""
         if self._finished:
             return
-        if sign.answer is None:
-            if answer is None and sign.media_type == "application/json":
-                self.set_status(204 if sign.status == 200 else sign.status)
+        if sign.answer is not None:
+            self._send(sign.status, sign.answer.dump(answer))
+        elif sign.media_type == "application/json":
+            self._send(sign.status, None)
+        else:
             self.finish()
+
+    def _send(self, status: int, document: Any) -> None:
+        """A JSON body, or none: then 200 is 204."""
+        if document is not None:
+            self.set_status(status)
+            self.write_json(document)
             return
-        self.set_status(sign.status)
-        self.write_json(sign.answer.dump(answer))
+        self.set_status(204 if status == 200 else status)
+        self.clear_header("Content-Type")
+        self.finish()
 
     def write_json(self, document: Any) -> None:
         """Finish with a JSON body."""
         self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(json.dumps(document, ensure_ascii=False))
+        self.finish(json.dumps(document, ensure_ascii=False, allow_nan=False))
 
     async def answer_once(self, work: Callable[[], Awaitable[Any]], sign: Endpoint) -> None:
         """Run at most once for the caller's `Idempotency-Key`; a repeat gets the first answer back."""
-        key = self.request.headers.get("Idempotency-Key", "")
-        call = idempotency.Call(self.caller.id, key, self.request.method or "", self.request.path, bytes(self.body))
+        call = idempotency.Call(
+            account=self.caller.id,
+            key=self.request_key,
+            method=self.request.method or "",
+            path=self.request.path,
+            body=bytes(self.body),
+            started_at=self.ctx.clock.now(),
+        )
         earlier = await idempotency.begin(self.ctx, call)
-        if earlier is None:
-            try:
-                answer = await work()
-            except BaseException:
-                await idempotency.forget(self.ctx, call)
-                raise
-            document = sign.answer.dump(answer) if sign.answer is not None else None
-            await idempotency.keep(self.ctx, call, sign.status, document)
-            status = sign.status
-        else:
-            status, document = earlier
+        if earlier is not None:
             self.set_header("Idempotent-Replay", "true")
-        self.set_status(status)
-        self.write_json(document)
+            self._send(*earlier)
+            return
+        try:
+            answer = await work()
+        except BaseException:
+            await idempotency.forget(self.ctx, call)
+            raise
+        document = sign.answer.dump(answer) if sign.answer is not None else None
+        await idempotency.keep(self.ctx, call, sign.status, document)
+        self._send(sign.status, document)
 
     @property
     def request_key(self) -> str:
@@ -302,7 +363,7 @@ class UnknownPathHandler(ApiHandler):
 
     async def prepare(self) -> None:
         """There is nothing here for anyone."""
-        self.body = bytearray()
+        await self.drain()
         raise NotFound
 
 
@@ -325,7 +386,15 @@ def _flatten(messages: Any, prefix: str = "") -> dict[str, list[str]]:
 
 
 def _tornado_refusal(status: int) -> AppError:
-    codes = {400: "malformed", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+    codes = {
+        400: "malformed",
+        401: "unauthenticated",
+        403: "forbidden",
+        404: "not_found",
+        405: "method_not_allowed",
+        413: "too_large",
+        503: "unavailable",
+    }
     return AppError(code=codes.get(status, "internal"))
 
 
@@ -338,19 +407,24 @@ def _missing(handler: type[tornado.web.RequestHandler], method: str) -> Exceptio
 
 
 def _methods_of(handler: type[tornado.web.RequestHandler]) -> list[str]:
-    return [method for method in tornado.web.RequestHandler.SUPPORTED_METHODS if sign_of(handler, method.lower())]
+    """What may be asked of a handler: the signed methods, or all that are there where it takes no signs."""
+    unimplemented = tornado.web.RequestHandler._unimplemented_method
+    if issubclass(handler, ApiHandler):
+        return [name for name in handler.SUPPORTED_METHODS if sign_of(handler, name.lower())]
+    return [name for name in handler.SUPPORTED_METHODS if getattr(handler, name.lower()) is not unimplemented]
 
 
 def _log_request(handler: tornado.web.RequestHandler) -> None:
     seconds = handler.request.request_time()
     name = type(handler).__name__
-    metrics.REQUESTS.labels(name, handler.request.method or "", str(handler.get_status())).observe(seconds)
+    method = handler.request.method if handler.request.method in handler.SUPPORTED_METHODS else "other"
+    metrics.REQUESTS.labels(name, method, str(handler.get_status())).observe(seconds)
     caller = getattr(handler, "caller", None)
     log.info(
         "http.request",
         request=getattr(handler, "request_id", ""),
         handler=name,
-        method=handler.request.method,
+        method=method,
         status=handler.get_status(),
         account=caller.id if caller else None,
         ms=round(seconds * 1000, 1),

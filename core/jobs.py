@@ -7,6 +7,7 @@ outlives its holder is simply due again. Duties of one document run in the order
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -14,7 +15,7 @@ import structlog
 from core import metrics, tasks
 from core.errors import AWAY
 from core.ids import new_id
-from core.outbox import Later, next_try
+from core.outbox import MAX_ATTEMPTS, Later, next_try
 from core.ports import Rejected
 from storage.moves import Duty, Moving, first_due
 
@@ -25,10 +26,18 @@ log = structlog.get_logger()
 
 # What a duty or a sweep is: the document as it stands now. Both must be safe to repeat.
 DutyFunction = Callable[["Context", Any], Awaitable[None]]
+Work = Callable[[], Awaitable[bool]]
 
 LEASE: Final = timedelta(seconds=60)
 DUTY_TIMEOUT_SECONDS: Final = 45  # below the lease: a holder that hangs gives up before another starts
 BATCH: Final = 50
+BESIDE: Final = 8  # documents at a time; outside systems allow us few connections, and a pass ends with its slowest
+LATER_AT_LEAST: Final = 1.0  # a duty that says "at once" must not spin
+SWEEP_AGAIN: Final = timedelta(seconds=60)
+
+
+class UnknownDuty(Exception):
+    """A document owes something that no function of this version does."""
 
 
 class DutyRunner:
@@ -59,47 +68,55 @@ class DutyRunner:
     async def run_now(self, collection: str, document_id: str) -> None:
         """Run what this document owes, one after the other, until nothing is due; failures are left to the worker."""
         repository = self._repositories[collection]
-        while True:
-            document = await repository.get(document_id)
-            if document is None or not await self._run_first(collection, repository, document):
-                return
+        try:
+            while (document := await repository.get(document_id)) is not None:
+                if not await self._run_first(collection, repository, document):
+                    return
+        except AWAY as error:  # what is owed is stored, and the caller's own work is done
+            log.warning("duties.store_away", collection=collection, id=document_id, error=type(error).__name__)
 
     async def run_due(self) -> int:
-        """One pass over all collections: duties that are due and deadlines that have come. How many were run."""
+        """One pass over all collections: duties that are due and deadlines that have come. How many were run.
+
+        Documents go beside each other, so that one whose outside system hangs does not hold up the others.
+        """
         ran = 0
         for collection, repository in self._repositories.items():
-            for document in await repository.due(self.ctx.clock.now(), BATCH):
-                ran += await self._run_first(collection, repository, document)
-            ran += await self._sweep(collection, repository)
+            due = await repository.due(self.ctx.clock.now(), BATCH)
+            works: list[Work] = [partial(self._run_first, collection, repository, document) for document in due]
+            if collection in self._deadlines:
+                overdue = await repository.overdue(self.ctx.clock.now(), BATCH)
+                works += [partial(self._sweep, collection, repository, document) for document in overdue]
+            ran += await _beside_each_other(works)
         return ran
 
     async def run_forever(self, pause_seconds: float = 1.0) -> None:
-        """The worker's loop: pass after pass, pausing only when there was nothing to do."""
+        """The worker's loop: pass after pass, pausing only when there was nothing to do. Only cancelling ends it."""
         while True:
             try:
                 ran = await self.run_due()
             except AWAY as error:
                 log.warning("worker.store_away", error=type(error).__name__)
                 ran = 0
+            except Exception:
+                log.exception("worker.failed")
+                ran = 0
             if not ran:
                 await asyncio.sleep(pause_seconds)
 
-    async def _sweep(self, collection: str, repository: Moving) -> int:
-        run = self._deadlines.get(collection)
-        if run is None:
-            return 0
-        overdue = await repository.overdue(self.ctx.clock.now(), BATCH)
-        moved = 0
-        for document in overdue:
-            try:
-                await asyncio.wait_for(run(self.ctx, document), DUTY_TIMEOUT_SECONDS)
-                moved += 1
-                metrics.SWEPT.labels(collection).inc()
-            except AWAY as error:
-                log.warning("deadline.away", collection=collection, id=document["_id"], error=type(error).__name__)
-            except Exception:
-                log.exception("deadline.failed", collection=collection, id=document["_id"])
-        return moved
+    async def _sweep(self, collection: str, repository: Moving, document: Any) -> bool:
+        """Do what the document's deadline asks. One that stands afterwards is put off: it would head every pass."""
+        id_, seen = document["_id"], document["deadline_at"]
+        try:
+            await asyncio.wait_for(self._deadlines[collection](self.ctx, document), DUTY_TIMEOUT_SECONDS)
+        except AWAY as error:
+            log.warning("deadline.away", collection=collection, id=id_, error=type(error).__name__)
+        except Exception:
+            log.exception("deadline.failed", collection=collection, id=id_)
+        metrics.SWEPT.labels(collection).inc()
+        again = self.ctx.clock.now() + SWEEP_AGAIN
+        stood = await repository.note(id_, deadline_at=again, where={"deadline_at": seen})
+        return stood is None
 
     async def _run_first(self, collection: str, repository: Moving, document: Any) -> bool:
         """Lease and run the first living duty of a document when its time has come; False: nothing was run."""
@@ -113,17 +130,19 @@ class DutyRunner:
         )
         if not leased:
             return False
-        await self._run_leased(collection, repository, document["_id"], duty, token)
+        if duty["attempts"] >= MAX_ATTEMPTS:
+            await self._bury(collection, repository, document["_id"], duty, token, "its runners died")
+        else:
+            await self._run_leased(collection, repository, document["_id"], duty, token)
         return True
 
     async def _run_leased(self, collection: str, repository: Moving, id_: str, duty: Duty, token: str) -> None:
         kind, key = duty["kind"], duty["key"]
         try:
             with metrics.DUTY_SECONDS.labels(kind).time():
-                document = await repository.get(id_)
-                await asyncio.wait_for(self._duties[kind](self.ctx, document), DUTY_TIMEOUT_SECONDS)
+                await asyncio.wait_for(self._perform(kind, repository, id_), DUTY_TIMEOUT_SECONDS)
         except Later as later:
-            again = self.ctx.clock.now() + timedelta(seconds=later.seconds)
+            again = self.ctx.clock.now() + timedelta(seconds=max(later.seconds, LATER_AT_LEAST))
             await repository.postpone(id_, key, token, again, "", counted=False)
             metrics.DUTIES.labels(kind, "later").inc()
         except Rejected as error:
@@ -134,11 +153,21 @@ class DutyRunner:
             await repository.finish(id_, key, token)
             metrics.DUTIES.labels(kind, "done").inc()
 
+    async def _perform(self, kind: str, repository: Moving, id_: str) -> None:
+        # A kind nobody here knows fails like any other: while versions change, another process may know it.
+        run = self._duties.get(kind)
+        if run is None:
+            raise UnknownDuty(kind)
+        document = await repository.get(id_)
+        if document is not None:
+            await run(self.ctx, document)
+
     async def _failed(
         self, collection: str, repository: Moving, id_: str, duty: Duty, token: str, error: Exception
     ) -> None:
         away = isinstance(error, (*AWAY, TimeoutError))
-        log.log(30 if away else 40, "duty.failed", kind=duty["kind"], id=id_, exc_info=None if away else error)
+        report = log.warning if away else log.error
+        report("duty.failed", kind=duty["kind"], id=id_, error=type(error).__name__, exc_info=None if away else error)
         again = next_try(duty["attempts"] + 1, self.ctx.clock.now())
         if again is None:
             await self._bury(collection, repository, id_, duty, token, type(error).__name__)
@@ -151,3 +180,21 @@ class DutyRunner:
         metrics.DUTIES.labels(duty["kind"], "dead").inc()
         metrics.DUTIES_DEAD.labels(duty["kind"]).inc()
         log.error("duty.dead", kind=duty["kind"], collection=collection, id=id_, why=why)
+
+
+async def _beside_each_other(works: list[Work]) -> int:
+    """Run all, at most `BESIDE` at a time, and tell how many did something; the failure of one is its own."""
+    room = asyncio.Semaphore(BESIDE)
+
+    async def in_turn(work: Work) -> bool:
+        async with room:
+            return await work()
+
+    results = await asyncio.gather(*map(in_turn, works), return_exceptions=True)
+    for failure in results:
+        # Exceptions here are of the stores, or of something that cancelled itself: the lease ends and it is due again.
+        if isinstance(failure, AWAY):
+            log.warning("worker.store_away", error=type(failure).__name__)
+        elif isinstance(failure, BaseException):
+            log.error("worker.failed", exc_info=failure)
+    return sum(result is True for result in results)

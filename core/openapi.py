@@ -6,7 +6,7 @@ Nothing is described twice: paths come from the routes, shapes from the schemas,
 import inspect
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from apispec import APISpec
@@ -16,6 +16,7 @@ from marshmallow import Schema
 from core.auth import ANYONE
 from core.errors import CODES
 from core.http import Endpoint, sign_of
+from core.wire import Day, Time
 
 METHODS: Final = ("get", "post", "put", "patch", "delete", "head")
 Routes = Iterable[tuple[str, type, *tuple[Any, ...]]]
@@ -25,13 +26,16 @@ _GROUP = re.compile(r"\((?:\?P<(\w+)>)?[^()]*\)")
 
 def document(routes: Routes) -> dict[str, Any]:
     """The whole document; a method without a sign is not in it, and not reachable either."""
+    marshmallow: Any = MarshmallowPlugin(schema_name_resolver=_namer())
     spec = APISpec(
         title="互联网医院",
         version="1",
         openapi_version="3.1.0",
         info={"description": "REST interface of the internet hospital. Money in fen, times RFC 3339 UTC."},
-        plugins=[MarshmallowPlugin(schema_name_resolver=_schema_name)],
+        plugins=[marshmallow],
     )
+    marshmallow.map_to_openapi_type(Time, "string", "date-time")
+    marshmallow.map_to_openapi_type(Day, "string", "date")
     spec.components.security_scheme("access_token", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
     spec.components.schema("Problem", dict(PROBLEM))
     for pattern, handler, *_ in routes:
@@ -79,12 +83,12 @@ def _path_names(handler: type) -> list[str]:
 def _operation(handler: type, method: str, sign: Endpoint, pattern: str) -> dict[str, Any]:
     function = getattr(handler, method)
     operation: dict[str, Any] = {
-        "operationId": f"{handler.__name__.removesuffix('Handler')}_{method}",
+        "operationId": "_".join([method, *re.findall(r"\w+", path_of(pattern, handler).removeprefix("/api/v1/"))]),
         "summary": sign.summary,
         "description": inspect.getdoc(function) or "",
         "tags": [_tag(pattern)],
         "parameters": _parameters(handler, sign, pattern),
-        "responses": _responses(sign),
+        "responses": _responses(sign, at_id="{" in path_of(pattern, handler)),
     }
     if sign.roles == ANYONE:
         operation["security"] = []
@@ -111,7 +115,7 @@ def _parameters(handler: type, sign: Endpoint, pattern: str) -> list[Any]:
     return [*parameters, *sign.parameters]
 
 
-def _responses(sign: Endpoint) -> dict[str, Any]:
+def _responses(sign: Endpoint, *, at_id: bool) -> dict[str, Any]:
     status = (
         204 if sign.answer is None and sign.status == 200 and sign.media_type == "application/json" else sign.status
     )
@@ -122,13 +126,15 @@ def _responses(sign: Endpoint) -> dict[str, Any]:
         good["content"] = {sign.media_type: {"schema": {"type": "string"}}}
     responses: dict[str, Any] = {str(status): good}
     codes = defaultdict(list)
-    for code in sorted({*sign.errors, *_common_errors(sign)}):
+    for code in sorted({*sign.errors, *_common_errors(sign), *(["not_found"] if at_id else [])}):
         codes[CODES[code].status].append(code)
     for refused, names in sorted(codes.items()):
         responses[str(refused)] = {
             "description": ", ".join(names),
             "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
+        if refused in (429, 503):
+            responses[str(refused)]["headers"] = {"Retry-After": {"description": "s", "schema": {"type": "integer"}}}
     return responses
 
 
@@ -148,9 +154,18 @@ def _common_errors(sign: Endpoint) -> set[str]:
 
 
 def _tag(pattern: str) -> str:
-    return pattern.removeprefix("/api/v1/").split("/")[0]
+    return pattern.removeprefix("/api/v1/").split("/")[0] if pattern.startswith("/api/v1/") else "operations"
 
 
-def _schema_name(schema: Any) -> str:
-    kind = type(schema) if isinstance(schema, Schema) else schema
-    return str(kind.__name__)
+def _namer() -> Callable[[Any], str]:
+    """Names schemas by their class; of two classes of one name, the second is named by its feature as well."""
+    taken: dict[str, type] = {}
+
+    def name_of(schema: Any) -> str:
+        kind = type(schema) if isinstance(schema, Schema) else schema
+        name = str(kind.__name__)
+        if taken.setdefault(name, kind) is kind:
+            return name
+        return kind.__module__.split(".")[1].capitalize() + name
+
+    return name_of

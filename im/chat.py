@@ -1,4 +1,4 @@
-"""What the chat's services work with, and who speaks: the collaborators of one process and the session of one socket."""
+"""What the chat's services work with: the collaborators of one process, and the session of one socket."""
 
 import asyncio
 from dataclasses import dataclass
@@ -29,7 +29,8 @@ class Chat:
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """One authenticated socket: `id` is its own, `login` the one its token stands on, `expires_at` in epoch seconds."""
+    """One authenticated socket: `id` is its own, `login` the one its token stands on, `expires_at` in epoch
+    seconds, `opened_at` of the loop's clock."""
 
     id: str
     account: str
@@ -39,3 +40,4 @@ class Session:
     expires_at: int
     scope: str
     call: str | None
+    opened_at: float = 0.0

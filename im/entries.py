@@ -91,11 +91,11 @@ def document(entry: Entry, seq: int, at: datetime, retain_years: int) -> "Messag
     }
 
 
-def is_same(entry: Entry, stored: "Message", cipher: "FieldCipher") -> bool:
+def is_same_said(stored: "Message", kind: str, body: Mapping[str, Any], cipher: "FieldCipher") -> bool:
     """Whether a repeat says what was said the first time; what the hospital says is known by its cause alone."""
-    if entry.account == SYSTEM:
+    if stored["account"] == SYSTEM:
         return True
-    return stored["kind"] == entry.kind and unseal(cipher, stored) == entry.body
+    return stored["kind"] == kind and unseal(cipher, stored) == body
 
 
 def posted(stored: "Message", *, dup: bool) -> Posted:

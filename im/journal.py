@@ -21,7 +21,7 @@ from core import tasks
 from core.errors import AWAY, Conflict, ServiceUnavailable
 from core.ports import Posted
 from im import metrics
-from im.entries import SYSTEM, Entry, document, is_same, posted, seal, shown, system_key
+from im.entries import SYSTEM, Entry, document, is_same_said, posted, seal, shown, system_key
 from im.marks import Marks
 from im.standing import Standings
 from storage.messages import Outcome
@@ -164,15 +164,15 @@ class Journal:
 
     def learn(self, conversation: str, seq: int) -> None:
         """Another process has stored this number: it told so after a majority had it. Saves us from asking for it."""
-        lane = self._lanes.get(conversation)
-        if lane is not None and lane.last is not None and seq > lane.last and not lane.busy:
+        lane = self._lane(conversation)
+        if not lane.busy and seq > (lane.last or 0):
             lane.last = seq
 
     async def last_seq(self, conversation: str) -> int:
-        """The highest number stored."""
-        lane = self._lanes.get(conversation)
-        known = lane.last if lane is not None else None
-        return await self._messages.last_seq(conversation, known)
+        """The highest number stored, read from the store."""
+        last = await self._messages.last_seq(conversation, self._lane(conversation).last)
+        self.learn(conversation, last)
+        return last
 
     def known_seq(self, conversation: str) -> int:
         """A number surely stored, 0 when nothing is remembered."""
@@ -347,7 +347,7 @@ class Journal:
         if stored is None:
             return False
         lane.tries = 0
-        if not is_same(entry, stored, self._cipher):
+        if not is_same_said(stored, entry.kind, entry.body, self._cipher):
             self._resolve(lane, Conflict(code="idempotency_conflict"))
             return True
         # Stored by our own earlier try, of which no answer came: for its sender this is the first time.

@@ -11,7 +11,8 @@ ACKS = Counter("chat_acks_total", "Messages acknowledged, by whether they had be
 ACKS_FIRST = ACKS.labels("no")
 ACKS_AGAIN = ACKS.labels("yes")
 CLOSES = Counter("chat_closes_total", "Sockets closed by us, by close code", ["code"])
-BATCH = Histogram("chat_journal_batch", "Messages in one flush of the journal", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 200))
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 200)
+BATCH = Histogram("chat_journal_batch", "Messages in one flush of the journal", buckets=_SIZES)
 WAIT = Histogram(
     "chat_journal_wait_seconds",
     "Age of the oldest message of a flush when its write returned",
@@ -19,3 +20,13 @@ WAIT = Histogram(
 )
 QUEUE = Gauge("chat_journal_queue", "Messages waiting for the journal")
 RETRIES = Counter("chat_journal_retries_total", "Messages that needed another write, by reason", ["reason"])
+
+_counted: dict[tuple[str, str], Counter] = {}
+
+
+def count(op: str, outcome: str) -> None:
+    """Count one request; the labels' look-up is remembered, it costs more than the counting."""
+    counter = _counted.get((op, outcome))
+    if counter is None:
+        counter = _counted[op, outcome] = REQUESTS.labels(op, outcome)
+    counter.inc()

@@ -13,7 +13,8 @@ VISIT_FORM: Final = ULID_FORM.removesuffix("$") + r"\Z"
 SEQ_HIGH: Final = 2**31 - 1
 TEXT_HIGH: Final = 4_000
 PAGE_HIGH: Final = 200
-CURSORS_HIGH: Final = 200
+# So many conversations without a message fill half a frame.
+CURSORS_HIGH: Final = 100
 KINDS: Final = ("text", "image", "video", "emoji")
 EMOJI: Final = frozenset(record["code"] for record in table("emoji"))
 
@@ -61,8 +62,12 @@ class Hello(Schema):
     """The first frame, and the renewal of the token."""
 
     token = fields.Str(required=True, validate=validate.Length(1, 4_096))
-    device = fields.Str(required=True, validate=validate.Regexp(ID_FORM), metadata={"description": "made at random once and kept"})
-    client = fields.Str(load_default="", validate=validate.Length(max=200), metadata={"description": "name and version"})
+    device = fields.Str(
+        required=True, validate=validate.Regexp(ID_FORM), metadata={"description": "made at random once and kept"}
+    )
+    client = fields.Str(
+        load_default="", validate=validate.Length(max=200), metadata={"description": "name and version"}
+    )
 
 
 class Nothing(Schema):
@@ -177,7 +182,7 @@ class MessageView(Schema):
     sender = fields.Nested(From, required=True, data_key="from", attribute="from")
     kind = fields.Str(required=True, validate=validate.OneOf((*KINDS, "system", "card")))
     body = fields.Dict(required=True, allow_none=True)
-    at = Time(required=True)
+    at = fields.Str(required=True, metadata={"format": "date-time"})
     recalled = fields.Bool(metadata={"description": "only there when true"})
 
 

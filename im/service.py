@@ -25,8 +25,6 @@ RECALL_SECONDS: Final = 120
 SPOKEN_IN: Final = "in_progress"
 _WITH_MEDIA: Final = frozenset({"image", "video"})
 
-Placing = "asyncio.Future[Posted]"
-
 
 def send(
     chat: Chat, session: Session, request: str, args: dict[str, Any]
@@ -63,16 +61,14 @@ async def _send_slowly(chat: Chat, session: Session, request: str, args: dict[st
 
 
 async def _share(chat: Chat, session: Session, args: dict[str, Any], standing: Standing) -> None:
-    """Let the other member read the medium that this message will show."""
-    medium, kind = args["body"]["media"], args["kind"]
-    await media.require_sendable(chat.ctx, media_id=medium, owner=session.account, kind=kind)
+    """Let the other member see the medium; `NotFound` or `Invalid` unless it is the sender's, finished, of the kind."""
     await media.attach(
         chat.ctx,
-        media_ids=[medium],
+        media_ids=[args["body"]["media"]],
         owner=session.account,
         visit_id=args["conversation"],
         readers=standing.to,
-        kinds={kind},
+        kinds={args["kind"]},
     )
 
 

@@ -9,6 +9,7 @@ from core.errors import NotFound
 from im.chat import Chat, Session
 from im.entries import read
 from im.frames import FRAME_BYTES
+from im.schemas import CURSORS_HIGH
 from im.standing import standing_of
 
 if TYPE_CHECKING:
@@ -17,10 +18,8 @@ if TYPE_CHECKING:
 
 # What one answer may weigh: the frame's limit less its envelope.
 _PAGE_BYTES: Final = FRAME_BYTES - 2_048
-# A conversation without messages: id, visit, marks.
-_HEAD_BYTES: Final = 400
-# Open conversations one answer can list; whoever has more asks for the rest by cursors (`GET /visits` lists them).
-CONVERSATIONS: Final = 120
+# A conversation without messages: id, visit, marks. All of them leave room for the longest message, 17 kB.
+_HEAD_BYTES: Final = 350
 # Conversations read at the same time for one client.
 _AT_ONCE: Final = 8
 
@@ -28,12 +27,13 @@ _AT_ONCE: Final = 8
 async def sync(chat: Chat, session: Session, args: dict[str, Any]) -> dict[str, Any]:
     """`SyncPage` of the schemas: what lies above the client's cursors, lowest first.
 
-    Without cursors every open conversation from its first message on. A page ends where the frame is full; `more` says
-    in which conversations, and the client goes on with its new cursors. Raises NotFound for another's conversation.
+    Without cursors every open conversation, the newest hundred, from its first message on; `GET /visits` lists older
+    ones, which can be asked for by cursors. A page ends where the frame is full; `more` says in which conversations,
+    and the client goes on with its new cursors. Raises NotFound for another's conversation.
     """
     cursors: Mapping[str, int] | None = args["cursors"]
     visits = await _visits(chat, session, cursors)
-    listed = visits[:CONVERSATIONS]
+    listed = visits[:CURSORS_HIGH]
     marks = await chat.ctx.conversations.many([visit["_id"] for visit in listed])
     budget = _PAGE_BYTES - _HEAD_BYTES * len(listed)
     pages: list[dict[str, Any]] = []
@@ -43,7 +43,8 @@ async def sync(chat: Chat, session: Session, args: dict[str, Any]) -> dict[str, 
         for visit, (messages, last) in zip(group, await asyncio.gather(*reads), strict=True):
             fitting, weight = _fitting(messages, budget)
             budget -= weight
-            pages.append(_page(chat, visit, (cursors or {}).get(visit["_id"], 0), fitting, last, marks))
+            cursor = (cursors or {}).get(visit["_id"], 0)
+            pages.append(_page(chat, visit, cursor, fitting, last, marks.get(visit["_id"])))
     return {"conversations": pages, "more": len(visits) > len(listed) or any(page["more"] for page in pages)}
 
 
@@ -87,9 +88,13 @@ def _fitting(messages: list[dict[str, Any]], budget: int) -> tuple[list[dict[str
 
 
 def _page(
-    chat: Chat, visit: "Visit", cursor: int, messages: list[dict[str, Any]], last: int, marks: "Mapping[str, Conversation]"
+    chat: Chat,
+    visit: "Visit",
+    cursor: int,
+    messages: list[dict[str, Any]],
+    last: int,
+    mark: "Conversation | None",
 ) -> dict[str, Any]:
-    mark = marks.get(visit["_id"])
     read_marks = dict(mark["read"]) if mark is not None and "read" in mark else {}
     for account, seq in chat.marks.unwritten(visit["_id"]).items():
         read_marks[account] = max(seq, read_marks.get(account, 0))

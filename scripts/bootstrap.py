@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
@@ -120,8 +121,8 @@ def install(root: Path, venv: Path, extras: Sequence[str]) -> None:
     """Exactly the versions of constraints.txt; CannotStart with pip's own last word."""
     _say("Installing what the hospital needs (once, about a minute)")
     log = venv / INSTALL_LOG
-    command = [venv / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-    command += ["--constraint", root / "constraints.txt", *wanted(root, extras)]
+    command = [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    command += ["--constraint", str(root / "constraints.txt"), *wanted(root, extras)]
     with log.open("wb") as out:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, check=False)
     if done.returncode != 0:
@@ -142,9 +143,9 @@ def _works(python: Path) -> bool:
     return subprocess.run([str(python), "-c", question], capture_output=True, check=False).returncode == 0
 
 
-def _read_stamp(venv: Path) -> dict[str, object]:
+def _read_stamp(venv: Path) -> dict[str, Any]:
     try:
-        stamp: dict[str, object] = json.loads((venv / STAMP).read_text(encoding="utf-8"))
+        stamp: dict[str, Any] = json.loads((venv / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return stamp

@@ -1,12 +1,12 @@
 """The folder that holds all of an embedded hospital: stores, keys, simulators, logs. One server at a time uses it.
 
-    hospital.json   the marker: this folder is ours, and may be emptied by --fresh
-    .lock           held by the running server
-    keys/           secrets made once, readable by their owner alone; without them the data cannot be read
-    mongo/ redis/   the embedded stores
-    simulators/     what the outside world remembers
-    logs/           of the application and the simulators
-    running.json    addresses, while a server runs
+- hospital.json   the marker: this folder is ours, and may be emptied by --fresh
+- .lock           held by the running server
+- keys/           secrets made once, readable by their owner alone; without them the data cannot be read
+- mongo/ redis/   the embedded stores
+- simulators/     what the outside world remembers
+- logs/           of the application and the simulators
+- running.json    addresses, while a server runs
 """
 
 import base64

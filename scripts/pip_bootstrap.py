@@ -45,7 +45,7 @@ def add_pip(python: Path) -> None:
         wheel = newest_pip(index)
         content = read(wheel.url)
     except OSError as error:
-        raise CannotStart(f"pip is missing and the package index does not answer: install python3-venv ({error})") from error
+        raise CannotStart(f"there is no pip and no package index ({error}): install python3-venv") from error
     if wheel.sha256 is not None and hashlib.sha256(content).hexdigest() != wheel.sha256:
         raise CannotStart("the package index sent a pip that is not the one it lists: install python3-venv")
     with tempfile.TemporaryDirectory() as folder:
@@ -88,12 +88,13 @@ def newest_pip(index: str) -> Wheel:
 def read(url: str) -> bytes:
     """What the address answers, asked with the credentials in it and the certificates pip is told to trust."""
     parts = urlsplit(url)
-    request = urllib.request.Request(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    request = urllib.request.Request(address)  # noqa: S310  # the index this machine is configured with
     if parts.username:
         credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         request.add_header("Authorization", f"Basic {base64.b64encode(credentials.encode()).decode()}")
     trusted = ssl.create_default_context(cafile=configured("cert"))
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=trusted) as answer:  # noqa: S310  # the machine's index
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=trusted) as answer:  # noqa: S310  # the same
         content: bytes = answer.read()
     return content
 

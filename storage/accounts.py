@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal, NotRequired, TypedDict, cast
 
-from storage.mongo import Database, DuplicateKey
+from storage.mongo import DuplicateKey, Store
 
 Audience = Literal["patient", "staff"]
 Status = Literal["active", "disabled"]
@@ -45,8 +45,8 @@ class Account(TypedDict):
 class AccountRepository:
     """Unique: (audience, phone_index), (audience, login), (audience, openid)."""
 
-    def __init__(self, db: Database) -> None:
-        self._docs = db["accounts"]
+    def __init__(self, store: Store) -> None:
+        self._docs = store.db["accounts"]
 
     async def add(self, account: Account) -> None:
         """Store a new account; `DuplicateKey` when its id, phone, login or openid is taken."""

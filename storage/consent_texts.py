@@ -6,10 +6,9 @@ from typing import TypedDict, cast
 from storage.mongo import DuplicateKey, Store
 
 
-class ConsentText(TypedDict):
+class NewConsentText(TypedDict):
     """`hash` is the SHA-256 of `body` in UTF-8, hexadecimal; in force from `effective_at` until a later one is."""
 
-    _id: str
     kind: str
     version: str
     title: str
@@ -20,28 +19,33 @@ class ConsentText(TypedDict):
     created_by: str
 
 
-def text_id(kind: str, version: str) -> str:
-    """The `_id` of a version of a text: two people cannot publish the same version twice."""
+class ConsentText(NewConsentText):
+    """A text as stored; `_id` is kind and version, so that nobody can publish the same version twice."""
+
+    _id: str
+
+
+def _id_of(kind: str, version: str) -> str:
     return f"{kind}:{version}"
 
 
 class ConsentTextRepository:
-    """`_id` is kind and version. There is no way to change or remove one."""
+    """There is no way to change or remove a text."""
 
     def __init__(self, store: Store) -> None:
         self._docs = store.db["consent_texts"]
 
-    async def add(self, text: ConsentText) -> bool:
+    async def add(self, text: NewConsentText) -> bool:
         """Publish a version; False: this version of this text exists, and stays as it is."""
         try:
-            await self._docs.insert_one(text)
+            await self._docs.insert_one({**text, "_id": _id_of(text["kind"], text["version"])})
         except DuplicateKey:
             return False
         return True
 
     async def get(self, kind: str, version: str) -> ConsentText | None:
         """One version, in force or not."""
-        return cast("ConsentText | None", await self._docs.find_one({"_id": text_id(kind, version)}))
+        return cast("ConsentText | None", await self._docs.find_one({"_id": _id_of(kind, version)}))
 
     async def in_force(self, kind: str, now: datetime) -> ConsentText | None:
         """The version that came into force last, not later than `now`."""

@@ -74,12 +74,15 @@ INDEXES: dict[str, list[Index]] = {
         *MOVING,
         ascending("patient_account", "_id"),
         ascending("doctor_id", "_id"),
+        ascending("department_id", "_id"),
         *unique_when_given("patient_account", "request_id"),
     ],
     "orders": [
         *MOVING,
         ascending("account_id", "_id"),
-        ascending("out_trade_no", unique=True),
+    ],
+    "media": [
+        ascending("status", "created_at"),
     ],
     "messages": [
         ascending("conversation", "seq", unique=True),
@@ -102,6 +105,10 @@ INDEXES: dict[str, list[Index]] = {
         ascending("visit_id", unique=True),
         ascending("doctor_id", "_id"),
         ascending("patient_account", "_id"),
+    ],
+    # Seven days (the public contract): these are not legal records.
+    "idempotency": [
+        Index((("started_at", 1),), expire_after_s=7 * 24 * 3600),
     ],
     # GridFS: the parts of a file in their order. The specification's own index, made by us because our writer is ours.
     "files.chunks": [

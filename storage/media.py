@@ -1,4 +1,4 @@
-"""The `media` collection: what people uploaded, whose it is, and who else may see it. The bytes are in `storage/files.py`."""
+"""The `media` collection: what people uploaded, whose it is, who else may see it. Its bytes: `storage/files.py`."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -12,7 +12,7 @@ MediaStatus = Literal["uploading", "ready", "discarded"]
 
 
 class Facts(TypedDict):
-    """What is served, measured on the cleaned bytes.
+    """What is served, measured on the cleaned bytes; before a medium is ready all of it is empty.
 
     `size` in bytes, `sha256` in hex, `width` and `height` in pixels as shown (None for files), `duration` in seconds
     (videos only), `thumbnail_size` in bytes (None: there is no thumbnail).
@@ -26,10 +26,10 @@ class Facts(TypedDict):
     thumbnail_size: int | None
 
 
-class Media(TypedDict):
+class Media(Facts):
     """One medium. `type` names the row of the signature table it came in as, `mime` what is served.
 
-    `facts` and `ready_at` are None until it is ready. `readers` are the accounts that may see it beside its `owner`,
+    `ready_at` is None until it is ready. `readers` are the accounts that may see it beside its `owner`,
     because it was attached to one of `visits`; `retain_until` is None until then.
     """
 
@@ -39,7 +39,6 @@ class Media(TypedDict):
     kind: MediaKind
     type: str
     mime: str
-    facts: Facts | None
     readers: list[str]
     visits: list[str]
     created_at: datetime
@@ -61,14 +60,14 @@ class MediaRepository:
         """The medium in whatever state."""
         return cast("Media | None", await self._docs.find_one({"_id": media_id}))
 
-    async def get_all(self, media_ids: Sequence[str]) -> list[Media]:
+    async def many(self, media_ids: Sequence[str]) -> list[Media]:
         """Those that exist, in the order asked for."""
         found = await asyncio.gather(*(self.get(media_id) for media_id in media_ids))
         return [media for media in found if media is not None]
 
     async def make_ready(self, media_id: str, facts: Facts, *, at: datetime) -> bool:
         """`uploading` → `ready`; False: it was discarded meanwhile."""
-        change = {"$set": {"status": "ready", "facts": facts, "ready_at": at}}
+        change = {"$set": {"status": "ready", "ready_at": at, **facts}}
         moved = await self._docs.update_one({"_id": media_id, "status": "uploading"}, change)
         return moved.matched_count == 1
 
@@ -88,7 +87,7 @@ class MediaRepository:
     async def attach(
         self, media_id: str, *, owner: str, visit_id: str, readers: Collection[str], retain_until: datetime
     ) -> bool:
-        """Add the visit and its readers, and keep it at least so long; repeatable. False: not a ready one of this owner."""
+        """Add the visit and its readers, keep it at least so long; repeatable. False: not a ready one of this owner."""
         change = {
             "$addToSet": {"visits": visit_id, "readers": {"$each": sorted(readers)}},
             "$max": {"retain_until": retain_until},

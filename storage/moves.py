@@ -158,10 +158,18 @@ class Moving:
         held = {"key": key, "lease": token}
         return await self._change_duty(id_, held, {"$pull": {"duties": held}})
 
-    async def postpone(self, id_: str, key: str, token: str, next_at: datetime, error: str) -> bool:
-        """Gives the duty back, to be run from `next_at` on; `error` is a short text without personal data."""
+    async def postpone(
+        self, id_: str, key: str, token: str, next_at: datetime, error: str, *, counted: bool = True
+    ) -> bool:
+        """Gives the duty back, to be run from `next_at` on; `error` is a short text without personal data.
+
+        Not `counted`: it was no failure, and the attempt that the lease counted is taken back.
+        """
         freed = {"duties.$.lease": None, "duties.$.next_at": next_at, "duties.$.error": error}
-        return await self._change_duty(id_, {"key": key, "lease": token}, {"$set": freed})
+        change: Document = {"$set": freed}
+        if not counted:
+            change["$inc"] = {"duties.$.attempts": -1}
+        return await self._change_duty(id_, {"key": key, "lease": token}, change)
 
     async def bury(self, id_: str, key: str, token: str, error: str) -> bool:
         """Gives the duty up; it stays with its error until a person revives it."""

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal, TypedDict, cast
 
-from storage.mongo import Database
+from storage.mongo import Store
 
 Ending = Literal["logout", "reused", "refused"]
 
@@ -31,8 +31,8 @@ class Session(TypedDict):
 class SessionRepository:
     """Index: (account_id, _id). Not a legal record: gone when its last token has expired."""
 
-    def __init__(self, db: Database) -> None:
-        self._docs = db["sessions"]
+    def __init__(self, store: Store) -> None:
+        self._docs = store.db["sessions"]
 
     async def add(self, session: Session) -> None:
         """Store a new session."""

@@ -153,7 +153,11 @@ class VisitRepository(Moving):
         """Write the one rating a visit gets; False: it has one."""
         rated = await self._docs.update_one(
             {"_id": id_, "rating": None},
-            {"$set": {"rating": rating}, "$inc": {"version": 1}, "$push": {"history": entry, "duties": duty}},
+            {
+                "$set": {"rating": rating, "updated_at": entry["at"]},
+                "$inc": {"version": 1},
+                "$push": {"history": entry, "duties": duty},
+            },
         )
         return bool(rated.matched_count)
 

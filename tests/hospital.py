@@ -60,6 +60,7 @@ def settings_for(
             mongo_database=database,
             redis_url=redis_url,
             listen_port=0,
+            drain_seconds=0,
             token_keys=json.dumps({"demo-1": key("t")}),
             token_key="demo-1",
             field_keys=json.dumps({"demo-1": key("f")}),

@@ -31,7 +31,7 @@ class ConsultTypeChange(Schema):
             raise ValidationError("没有要修改的内容", "name")
 
 
-class StepView(Schema):
+class ConsultTypeStep(Schema):
     """One line of a history: who changed what, from what to what."""
 
     at = Time(required=True)
@@ -53,7 +53,7 @@ class ConsultTypeAdminView(Schema):
     version = fields.Int(required=True)
     created_at = Time(required=True)
     updated_at = Time(required=True)
-    history = fields.List(fields.Nested(StepView), required=True)
+    history = fields.List(fields.Nested(ConsultTypeStep), required=True)
 
 
 CONSULT_TYPES = page_of(ConsultTypeAdminView)

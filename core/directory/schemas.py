@@ -98,7 +98,7 @@ class DoctorQuery(Page):
     online = fields.Bool(load_default=None, metadata={"description": "only those who are (or are not) online now"})
 
 
-class RatingView(Schema):
+class PublishedRating(Schema):
     """What a patient said; the name is masked (R6-5)."""
 
     author = fields.Str(required=True, metadata={"example": "张*"})
@@ -110,7 +110,7 @@ class RatingView(Schema):
 class DoctorRatings(Schema):
     """A page of ratings, newest first, with the doctor's average over all of them."""
 
-    items = fields.List(fields.Nested(RatingView), required=True)
+    items = fields.List(fields.Nested(PublishedRating), required=True)
     next_cursor = fields.Str(required=True, allow_none=True)
     average = fields.Float(required=True, allow_none=True)
     count = fields.Int(required=True)

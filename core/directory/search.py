@@ -22,12 +22,16 @@ _READINGS: Final = 16
 
 @dataclass(frozen=True)
 class Searchable:
-    """A doctor as the search sees them, every text normalised. `spellings` see `spell`."""
+    """A doctor as the search sees them, every text normalised; several texts of a kind are one line each.
+
+    Lines because looking into one string is many times faster than into several: 2,000 doctors take a few ms.
+    `spellings` (see `spell`) are found from the beginning of a line, the others anywhere.
+    """
 
     name: str
-    spellings: frozenset[str]
-    positions: tuple[str, ...]
-    skills: tuple[str, ...]
+    spellings: str
+    positions: str
+    skills: str
     text: str
 
 
@@ -60,11 +64,16 @@ def searchable(*, name: str, positions: Iterable[str], skills: Iterable[str], te
     """Prepare a doctor for the search. About 0.1 ms, nearly all of it pinyin."""
     return Searchable(
         name=normalise(name),
-        spellings=spell(name),
-        positions=tuple(normalise(position) for position in positions),
-        skills=tuple(normalise(skill) for skill in skills),
+        spellings=_lines(spell(name)),
+        positions=_lines(map(normalise, positions)),
+        skills=_lines(map(normalise, skills)),
         text=normalise(text),
     )
+
+
+def _lines(texts: Iterable[str]) -> str:
+    """Each text behind a line break, which no term contains: `normalise` takes blanks out."""
+    return "".join(f"\n{text}" for text in texts)
 
 
 def score(entry: Searchable, terms: Iterable[str]) -> int:
@@ -79,14 +88,12 @@ def score(entry: Searchable, terms: Iterable[str]) -> int:
 
 
 def _weight(entry: Searchable, term: str) -> int:
-    if term == entry.name:
-        return NAME_ALL
     if term in entry.name:
-        return NAME
-    if any(spelling.startswith(term) for spelling in entry.spellings):
+        return NAME_ALL if term == entry.name else NAME
+    if f"\n{term}" in entry.spellings:
         return SPELLING
-    if any(term in skill for skill in entry.skills):
+    if term in entry.skills:
         return SKILL
-    if any(term in position for position in entry.positions):
+    if term in entry.positions:
         return POSITION
     return TEXT if term in entry.text else 0

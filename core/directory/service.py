@@ -13,7 +13,7 @@ from core.directory.catalogue import Listed, Wanted, title_name
 from core.errors import Conflict, Invalid, NotFound
 from core.ids import china_today
 from core.policy import Policy
-from storage.consent_texts import ConsentText, text_id
+from storage.consent_texts import ConsentText, NewConsentText
 from storage.consult_types import ConsultType
 from storage.departments import Department
 from storage.doctors import Doctor, ServiceKind
@@ -159,8 +159,7 @@ async def publish_consent_text(
     ctx: "Context", *, kind: str, version: str, title: str, body: str, effective_at: datetime, by: str
 ) -> bool:
     """Store a version of a text with its hash; False: this version exists, and stays word for word as it is (R3-1)."""
-    text = ConsentText(
-        _id=text_id(kind, version),
+    text = NewConsentText(
         kind=kind,
         version=version,
         title=title,

@@ -1,7 +1,7 @@
 """From the bytes as they come to a medium that is ready: stored as they arrive, examined in the workshop, stored clean.
 
-At every moment the medium's document names all that has been stored, and its state is `uploading` until everything is in
-place; whatever happens, either the upload itself or the sweep (`core/media/jobs.py`) takes the rest away.
+At every moment the medium's document names all that has been stored, and its state is `uploading` until everything is
+in place; whatever happens, either the upload itself or the sweep (`core/media/jobs.py`) takes the rest away.
 """
 
 import asyncio
@@ -29,12 +29,12 @@ _BUSY_SECONDS: Final = 10
 
 
 class Intake:
-    """One upload: `take` every chunk, then `finish`; or `abandon`. After a refusal nothing is left, and nothing more is taken.
+    """One upload: `take` every chunk, then `finish`; or `abandon`. After a refusal nothing is left or taken.
 
-    `declared` is the Content-Type, `announced` the Content-Length where there is one.
+    `declared` is the Content-Type, `announced` the Content-Length, 0 where there is none.
     """
 
-    def __init__(self, ctx: "Context", *, owner: str, declared: str, announced: int | None = None) -> None:
+    def __init__(self, ctx: "Context", *, owner: str, declared: str, announced: int = 0) -> None:
         self._ctx, self._owner, self._declared, self._announced = ctx, owner, declared, announced
         self._turn = asyncio.Lock()  # a lost connection is told while a chunk may still be on its way to the store
         self._head = bytearray()
@@ -44,7 +44,7 @@ class Intake:
         self._is_over = False
 
     async def take(self, chunk: bytes) -> None:
-        """Store a chunk; returns when the next may come. `TooLarge` and `UnsupportedMedia` as soon as they are known."""
+        """Store a chunk; returns when the next may come. `TooLarge`, `UnsupportedMedia` as soon as they are known."""
         async with self._turn:
             if self._is_over:
                 return
@@ -66,7 +66,7 @@ class Intake:
             return media
 
     async def abandon(self) -> None:
-        """Nobody waits for the answer any more: leave nothing, not even a medium just finished, which nobody can name."""
+        """Nobody waits for the answer any more: leave nothing, not even a medium just finished that nobody can name."""
         async with self._turn:
             await self._drop()
 
@@ -82,7 +82,7 @@ class Intake:
 
     async def _begin(self) -> tuple[Media, "FileWriter"]:
         found = rules.require_type(bytes(self._head[:HEAD_BYTES]), self._declared)
-        rules.require_size(max(self._received, self._announced or 0), found.kind, self._ctx.policy)
+        rules.require_size(max(self._received, self._announced), found.kind, self._ctx.policy)
         media = await begin(self._ctx, owner=self._owner, found=found)
         self._media = media
         writer = await self._ctx.files.open_upload(rules.raw_file(media["_id"]), at=media["created_at"])
@@ -117,7 +117,12 @@ async def begin(ctx: "Context", *, owner: str, found: FileType) -> Media:
         kind=found.kind,
         type=found.name,
         mime=found.mime,
-        facts=None,
+        size=0,
+        sha256="",
+        width=None,
+        height=None,
+        duration=None,
+        thumbnail_size=None,
         readers=[],
         visits=[],
         created_at=ctx.clock.now(),
@@ -131,7 +136,7 @@ async def begin(ctx: "Context", *, owner: str, found: FileType) -> Media:
 async def complete(ctx: "Context", media: Media, size: int) -> Media:
     """Examine the raw file, whole in the store, and put the clean one in its place; the ready medium.
 
-    Raises what it was refused for, or `NotFound` when the sweep discarded it meanwhile; the caller then discards the rest.
+    Raises what it was refused for, or `NotFound` when the sweep discarded it meanwhile; the caller then discards it.
     """
     facts = await _clean(ctx, media, size)
     await ctx.files.delete(rules.raw_file(media["_id"]))
@@ -139,9 +144,7 @@ async def complete(ctx: "Context", media: Media, size: int) -> Media:
     if not await ctx.media.make_ready(media["_id"], facts, at=now):
         raise NotFound
     log.info("media.ready", media=media["_id"], account=media["owner"], type=media["type"], size=facts["size"])
-    ready = media.copy()
-    ready.update(status="ready", facts=facts, ready_at=now)
-    return ready
+    return {**media, **facts, "status": "ready", "ready_at": now}
 
 
 async def _clean(ctx: "Context", media: Media, size: int) -> Facts:
@@ -182,7 +185,7 @@ async def _examine(ctx: "Context", media: Media, size: int, pieces: Any, writer:
 async def discard(ctx: "Context", media_id: str) -> None:
     """Take an unwanted medium away with all its files; one that has been attached to a visit stays.
 
-    With the store away it is left to the sweep. The document goes last: while there is one, the sweep can find the files.
+    With the store away it is left to the sweep. The document goes last: by it the sweep finds the files.
     """
     try:
         if not await ctx.media.discard(media_id):

@@ -17,10 +17,11 @@ _BATCH: Final = 100
 
 
 async def collect_orphans(ctx: "Context") -> int:
-    """Take away uploads that were begun `media_orphan_seconds` ago and are not finished; how many. Repeatable, by many at once.
+    """Take away uploads begun `media_orphan_seconds` ago and not finished; how many. Several may run it at once.
 
-    First their files go, their document only a second such time later and with the files once more: a process that was
-    still writing, however slow, finds its upload discarded, and what it wrote after the first pass goes with the second.
+    First their files go, their document only a second such time later and with the files once more: a process that
+    was still writing, however slow, finds its upload discarded, and what it wrote after the first pass goes with the
+    second.
     """
     age = timedelta(seconds=ctx.policy.media_orphan_seconds)
     now = ctx.clock.now()

@@ -1,8 +1,8 @@
 """Images made clean: decoded wholly and encoded anew, so that only pixels survive. Runs in a child of the workshop.
 
-What is lost on purpose: EXIF (place, time, device; the orientation is applied), XMP, comments, embedded thumbnails, bytes
-behind the end of the image, colour profiles (pixels are converted to sRGB). What stays: size, palette, transparency,
-animation of GIF and WebP, a JPEG's own quantisation, so that encoding it again costs next to nothing visible.
+What is lost on purpose: EXIF (place, time, device; the orientation is applied), XMP, comments, embedded thumbnails,
+bytes behind the end of the image, colour profiles (pixels are converted to sRGB). What stays: size, palette,
+transparency, animation of GIF and WebP, a JPEG's own quantisation, so that encoding it again costs nothing visible.
 """
 
 import io
@@ -33,7 +33,7 @@ class Picture:
 
 
 def clean(source: BinaryIO, target: BinaryIO, type_: str, pixels: int) -> Picture:
-    """Write the cleaned image to `target`. Raises `Unfit("too_many_pixels")`, and whatever Pillow does for a broken file.
+    """Write the cleaned image to `target`. Raises `Unfit("too_many_pixels")`, and what Pillow does for a broken file.
 
     `pixels` bounds all frames together. Only the decoder of `type_` is ever tried.
     """
@@ -102,9 +102,9 @@ def _in_srgb(image: Image.Image) -> Image.Image:
 def _save_animation(image: Any, target: BinaryIO, format_: str) -> Picture:
     frames, durations = [], []
     for frame in ImageSequence.Iterator(image):
-        durations.append(frame.info.get("duration", 0))
         frames.append(frame.convert("RGBA"))
         frames[-1].info = {}
+        durations.append(frame.info.get("duration", 0))  # known only once the frame has been decoded
     first, *rest = frames
     options: dict[str, Any] = {"quality": _QUALITY, "method": 2} if format_ == "WEBP" else {"disposal": 2}
     if "loop" in image.info:
@@ -136,5 +136,5 @@ def _in_full_colour(image: Image.Image) -> Image.Image:
 
 
 def _shrinkage(image: Image.Image) -> int:
-    """The whole factor that leaves twice the thumbnail's size: averaging to there is far cheaper than filtering all of it."""
+    """The whole factor that leaves twice the thumbnail's size: averaging to there is cheaper than filtering."""
     return max(1, max(image.size) // (2 * THUMBNAIL_SIDE))

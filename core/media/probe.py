@@ -16,7 +16,7 @@ import tempfile
 import warnings
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 import av
 from av.container import InputContainer
@@ -32,8 +32,8 @@ _CODECS: Final = {
     "mp4": {"video": {"h264", "hevc", "vp9", "av1"}, "audio": {"aac", "mp3", "opus"}},
     "webm": {"video": {"vp8", "vp9", "av1"}, "audio": {"opus"}},
 }
-# Only this demuxer is tried: playlists and lists of other files (hls, concat), which would have us read more than we were given,
-# can then never be met.
+# Only this demuxer is tried: playlists and lists of files (hls, concat), which would have us read more than we were
+# given, can then never be met.
 _DEMUXERS: Final = {"mp4": "mp4", "mov": "mov", "webm": "matroska"}
 # Packets a player would miss without anybody noticing; a file cut short lacks far more.
 _MISSING: Final = 0.05
@@ -53,21 +53,25 @@ class Film:
 def clean_video(source: BinaryIO, target: str, type_: str, pixels: int) -> Film:
     """Copy the streams of `source` into a clean container at the path `target`.
 
-    Raises `Unfit` for streams no browser plays, for more than `pixels` a frame and for files that end before they should,
-    and whatever PyAV does for a broken one.
+    Raises `Unfit` for streams no browser plays, for more than `pixels` a frame and for files that end too early, and
+    what PyAV does for a broken one.
     """
     container = "webm" if type_ == "webm" else "mp4"
-    with av.open(source, format=_DEMUXERS[type_]) as came:
+    with _opened(source, type_) as came:
         video, audio = _playable(came, _CODECS[container])
         if video.codec_context.width * video.codec_context.height > pixels:
             raise Unfit("too_many_pixels")
-        seconds = _copy(came, [video, *audio], target, container)
+        seconds, index = _copy(came, [video, *audio], target, container), video.index
     source.seek(0)
-    with av.open(source, format=_DEMUXERS[type_]) as again:
-        frame = _first_frame(again, video.index)
+    with _opened(source, type_) as again:
+        frame = _first_frame(again, index)
     picture = _upright(frame)
     width, height = (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
     return Film(width, height, round(seconds, 3), pictures.thumbnail_of(picture))
+
+
+def _opened(source: BinaryIO, type_: str) -> InputContainer:
+    return cast(InputContainer, av.open(source, format=_DEMUXERS[type_]))
 
 
 def _playable(came: InputContainer, codecs: dict[str, set[str]]) -> tuple[Any, list[Any]]:
@@ -126,7 +130,8 @@ def _first_frame(came: InputContainer, index: int) -> av.VideoFrame:
 
 def _upright(frame: av.VideoFrame) -> Image.Image:
     scale = min(1.0, pictures.THUMBNAIL_SIDE / max(frame.width, frame.height))
-    small = frame.to_image(width=max(1, round(frame.width * scale)), height=max(1, round(frame.height * scale)))
+    width, height = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
+    small: Image.Image = frame.to_image(width=width, height=height)  # type: ignore[no-untyped-call]  # PyAV's stub lacks it
     return small.rotate(frame.rotation, expand=True) if frame.rotation else small
 
 

@@ -1,4 +1,4 @@
-"""The conditional and partial requests of RFC 9110 that media are read with: `If-None-Match`, `If-Range`, `Range`. Pure."""
+"""Conditional and partial requests (RFC 9110): `If-None-Match`, `If-Range`, `Range`. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -61,5 +61,5 @@ def is_unchanged(if_none_match: str | None, etag: str) -> bool:
 
 
 def is_range_valid(if_range: str | None, etag: str) -> bool:
-    """Whether `Range` counts: no condition, or this very tag, strongly compared; we give no dates (RFC 9110 §13.1.5)."""
+    """Whether `Range` counts: no condition, or this tag, strongly compared; we give no dates (RFC 9110 §13.1.5)."""
     return if_range is None or if_range.strip() == etag

@@ -12,7 +12,7 @@ VARIANTS = ("original", "thumbnail")
 
 
 class MediaView(Schema):
-    """A finished medium. `sha256` and `size` are those of the bytes served, which are not the bytes sent: they were cleaned."""
+    """A finished medium. `sha256` and `size` are those of the bytes served, cleaned, not of the bytes sent."""
 
     id = fields.Str(required=True)
     kind = fields.Str(required=True, validate=validate.OneOf(KINDS))

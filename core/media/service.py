@@ -41,11 +41,11 @@ async def attach(
 ) -> list[Media]:
     """Let `readers` see these media because they belong to a visit; the media, in the order given. Repeatable.
 
-    All must be the owner's own, finished and of one of `kinds`, or none is touched: `NotFound`, `Invalid`. They are then
-    kept `retain_years` from now (default: as long as the record of a visit, R5-1), and are never swept as orphans.
+    All must be the owner's own, finished and of one of `kinds`, or none is touched: `NotFound`, `Invalid`. They are
+    then kept `retain_years` from now (default: as long as the record of a visit, R5-1).
     """
     wanted = list(dict.fromkeys(media_ids))
-    found = {media["_id"]: media for media in await ctx.media.get_all(wanted)}
+    found = {media["_id"]: media for media in await ctx.media.many(wanted)}
     for media_id in wanted:
         rules.require_usable(found.get(media_id), owner, frozenset(kinds))
     until = rules.retained_until(ctx.clock.now(), retain_years or ctx.policy.retain_record_years)
@@ -57,7 +57,7 @@ async def attach(
     )
     if not all(done):  # discarded between the two: only an upload nobody had been told of can be
         raise NotFound
-    return await ctx.media.get_all(wanted)
+    return await ctx.media.many(wanted)
 
 
 async def require_sendable(ctx: "Context", *, media_id: str, owner: str, kind: MediaKind) -> Media:
@@ -73,45 +73,24 @@ async def require_readable(ctx: "Context", *, media_id: str, account: str) -> Me
     return media
 
 
-async def list_by_ids(ctx: "Context", media_ids: Sequence[str]) -> list[Media]:
-    """Those that exist, in this order, for whoever has checked already that the caller may see their visit."""
-    return await ctx.media.get_all(media_ids)
-
-
 def view(media: Media) -> dict[str, Any]:
     """A finished medium as `MediaView` dumps it."""
-    facts = media["facts"]
-    if facts is None:
-        raise ValueError(f"{media['_id']} is not ready")
     path = f"/api/v1/media/{media['_id']}/thumbnail"
-    return {
-        "id": media["_id"],
-        "kind": media["kind"],
-        "mime": media["mime"],
-        "size": facts["size"],
-        "sha256": facts["sha256"],
-        "width": facts["width"],
-        "height": facts["height"],
-        "duration": facts["duration"],
-        "thumbnail": None if facts["thumbnail_size"] is None else path,
-    }
+    return {**media, "id": media["_id"], "thumbnail": None if media["thumbnail_size"] is None else path}
 
 
 def content_of(media: Media, variant: Variant) -> Content:
     """What to serve of a finished medium; `NotFound` for the thumbnail of a file."""
-    facts, media_id = media["facts"], media["_id"]
-    if facts is None:
-        raise NotFound
+    media_id, file_id, digest = media["_id"], rules.file_of(media["_id"], variant), media["sha256"]
     if variant == "thumbnail":
-        if facts["thumbnail_size"] is None:
+        if media["thumbnail_size"] is None:
             raise NotFound
         name = f'inline; filename="{media_id}-thumbnail.jpg"'
-        tag = f'"{facts["sha256"]}-thumbnail"'
-        return Content(rules.file_of(media_id, variant), facts["thumbnail_size"], tag, THUMBNAIL_MIME, name)
+        return Content(file_id, media["thumbnail_size"], f'"{digest}-thumbnail"', THUMBNAIL_MIME, name)
     # Files are never shown in the page's own place: a PDF is a program of sorts.
     shown = "attachment" if media["kind"] == "file" else "inline"
     name = f'{shown}; filename="{media_id}.{TYPES[media["type"]].extension}"'
-    return Content(media_id, facts["size"], f'"{facts["sha256"]}"', media["mime"], name)
+    return Content(file_id, media["size"], f'"{digest}"', media["mime"], name)
 
 
 async def read(ctx: "Context", content: Content, start: int, stop: int) -> AsyncIterator[bytes]:
@@ -120,7 +99,7 @@ async def read(ctx: "Context", content: Content, start: int, stop: int) -> Async
 
 
 async def link(ctx: "Context", *, media_id: str, account: str, variant: Variant) -> dict[str, Any]:
-    """A signed address of one variant for this account: `url` and `expires_at`, at most `media_link_seconds` from now."""
+    """A signed address of one variant for this account: `url` and `expires_at`, `media_link_seconds` from now."""
     media = await require_readable(ctx, media_id=media_id, account=account)
     content_of(media, variant)
     expires = int((ctx.clock.now() + timedelta(seconds=ctx.policy.media_link_seconds)).timestamp())
@@ -131,7 +110,7 @@ async def link(ctx: "Context", *, media_id: str, account: str, variant: Variant)
 async def require_granted(
     ctx: "Context", *, media_id: str, variant: Variant, account: str, expires: int, signature: str
 ) -> Media:
-    """The medium a signed link names. `Forbidden` for a false or expired one, `NotFound` once the account may not read it."""
+    """The medium a signed link names. `Forbidden`: false or expired; `NotFound`: not the account's to read."""
     grant = links.Grant(media_id, variant, account, expires)
     if not links.is_genuine(grant, signature, ctx.secrets.links):
         raise Forbidden("链接无效")

@@ -17,7 +17,7 @@ HEAD_BYTES: Final = 4096
 
 @dataclass(frozen=True)
 class FileType:
-    """A row of the table: `mime` and `extension` are those of the cleaned file. `taken` is False for what is known but refused."""
+    """A row of the table: `mime` and `extension` are those of the cleaned file; not `taken`: known, but refused."""
 
     name: str
     kind: MediaKind
@@ -52,7 +52,8 @@ _BRANDS: Final = {
     b"qt  ": "mov",
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis"), "heic"),
     **dict.fromkeys(
-        (b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"av01", b"M4V ", b"MSNV"), "mp4"
+        (b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"av01", b"M4V ", b"MSNV"),
+        "mp4",
     ),
     **dict.fromkeys((b"dash", b"3gp4", b"3gp5", b"3gp6", b"3g2a"), "mp4"),
 }

@@ -1,6 +1,6 @@
 """Where strangers' files are opened: a few child processes with little memory, little time and no secrets.
 
-This side never decodes anything. A child that takes too long or dies is killed and replaced; the file it had is refused.
+This side never decodes anything. A child that takes too long or dies is replaced, and the file it had is refused.
 """
 
 import asyncio
@@ -22,7 +22,9 @@ from core.policy import MIB
 log = structlog.get_logger()
 
 WAITING = Gauge("media_workshop_waiting", "Files waiting for a child of the workshop")
-SECONDS = Histogram("media_workshop_seconds", "Time of an examination without waiting, by type and outcome", ["type", "outcome"])
+SECONDS = Histogram(
+    "media_workshop_seconds", "Time of an examination without waiting, by type and outcome", ["type", "outcome"]
+)
 KILLED = Counter("media_workshop_killed_total", "Children of the workshop killed or found dead, by reason", ["why"])
 
 # A child only spools what it gets and sends what it has: one that stops doing so has hung.
@@ -56,7 +58,8 @@ class _Child:
     """One process. After anything but a clean answer it is not to be used again."""
 
     def __init__(self, process: asyncio.subprocess.Process, seconds: float) -> None:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         self._process, self._asked, self._answers = process, process.stdin, process.stdout
         self._seconds = seconds
         self.files = 0
@@ -88,7 +91,7 @@ class _Child:
         return self._process.returncode is None
 
     async def examine(self, order: Order, source: AsyncIterator[bytes], keep: Keep) -> Findings:
-        """Raises `Unfit`; TimeoutError, EOFError or OSError when the child failed, and whatever `source` and `keep` do."""
+        """Raises `Unfit`; TimeoutError, EOFError or ConnectionError when the child failed; what the arguments raise."""
         self.files += 1
         self._asked.write(pack(order))
         async for piece in source:

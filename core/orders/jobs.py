@@ -86,7 +86,7 @@ async def refund(ctx: "Context", order: Order) -> None:
                 out_refund_no=wanted["out_refund_no"],
                 amount=wanted["amount"],
                 total=order["amount"],
-                reason=wanted["reason"],
+                reason=wanted["reason"][: rules.REFUND_REASON_CHARACTERS],
             )
         )
     await service.record_refund(ctx, known)

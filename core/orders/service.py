@@ -57,7 +57,7 @@ async def pay(ctx: "Context", *, caller: Caller, order_id: str, login_code: str 
     """Open the payment for whoever holds the phone: by the login code where one is given, else by the account."""
     if login_code is None:
         account = await ctx.accounts.get(caller.id)
-        openid = account["openid"] if account else None
+        openid = account.get("openid") if account else None
     else:
         openid = await _openid_of(ctx, login_code)
     return await open_payment(ctx, caller=caller, order_id=order_id, openid=openid)
@@ -100,6 +100,8 @@ async def open_payment(ctx: "Context", *, caller: Caller, order_id: str, openid:
         raise Conflict(code="already_paid") from error
     except Rejected as error:
         log.error("payment.prepay_rejected", order=order_id, code=error.code)
+        if await follow_gateway(ctx, order):  # the gateway does not always say so when it has been paid
+            raise Conflict(code="already_paid") from error
         raise ServiceUnavailable("支付暂不可用，请稍后再试") from error
 
 

@@ -7,7 +7,8 @@ from datetime import date
 from typing import Final
 
 # Visits and pages say these of patients; they are defined where every feature may reach them.
-from core.compliance import ADULT_YEARS, age_on
+from core.compliance import ADULT_YEARS
+from core.compliance import age_on as age_on
 from core.compliance import mask_name as mask_name
 from core.policy import Policy
 from storage.patients import Patient

@@ -194,9 +194,9 @@ def _mentions(ctx: "Context", visit: Visit, q: str) -> bool:
 
 async def _department_of(ctx: "Context", caller: Caller) -> str:
     account = await ctx.accounts.get(caller.id)
-    if account is None or account.get("department") is None:
+    if account is None or account["department_id"] is None:
         raise NotFound
-    return str(account["department"])
+    return account["department_id"]
 
 
 async def require_nursed(ctx: "Context", caller: Caller, visit_id: str) -> Visit:

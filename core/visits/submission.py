@@ -10,7 +10,7 @@ from core.errors import Conflict, Invalid
 from core.ids import china_today, new_id
 from core.media import service as media
 from core.patients import service as patients
-from core.patients.rules import age_on
+from core.compliance import age_on
 from core.visits import rules, service
 from storage.moves import duty
 from storage.patients import Patient

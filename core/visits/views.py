@@ -4,7 +4,8 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from core.ids import china_today
-from core.patients.rules import age_on, mask_name
+from core.compliance import age_on
+from core.patients.rules import mask_name
 from core.visits.submission import CONDITION_FIELD
 from storage.orders import Order
 from storage.visits import Visit

@@ -51,5 +51,5 @@ class Faults:
             kind = kinds[name]
             fits = type(value) is kind or (kind is float and type(value) is int)
             if not fits or (kind is not str and name != "wrong_amount" and value < 0):
-                raise ValueError(f"{name} takes a {kind.__name__}")
+                raise ValueError(f"{name}: no fitting {kind.__name__}")
         return replace(self, **changes)

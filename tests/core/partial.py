@@ -1,4 +1,4 @@
-"""A hospital with directory and patients only: real stores, a clock that is stepped, the identity register a stand-in.
+"""A hospital with accounts, directory and patients only: real stores, a settable clock, a stand-in for the register.
 
 The `conftest.py` of each feature tested with it takes the fixtures over by name.
 """
@@ -23,6 +23,7 @@ from core.ids import new_id
 from core.patients.handlers import ROUTES as PATIENTS
 from core.policy import Policy
 from core.ports import IdentityCheck, Verdict
+from storage.accounts import AccountRepository
 from storage.bus import Bus
 from storage.consent_texts import ConsentTextRepository
 from storage.consult_types import ConsultTypeRepository
@@ -39,18 +40,29 @@ from storage.versions import VersionRepository
 from tests.clock import SettableClock
 
 NOW = datetime(2026, 11, 2, 4, 0, tzinfo=UTC)  # noon in China
-COLLECTIONS = "hospitals departments doctors versions consult_types consent_texts patients ratings accounts".split()
+COLLECTIONS = (
+    "hospitals",
+    "departments",
+    "doctors",
+    "versions",
+    "consult_types",
+    "consent_texts",
+    "patients",
+    "ratings",
+    "accounts",
+)
 
 
 @dataclass
 class PartialContext:
-    """What directory, patients and back office use of `core.context.Context`."""
+    """What accounts, directory, patients and back office use of `core.context.Context`."""
 
     clock: Any
     policy: Any
     tokens: Any
     cipher: Any
     store: Any
+    accounts: Any
     hospitals: Any
     departments: Any
     doctors: Any
@@ -103,9 +115,9 @@ def limiter(io_loop, redis_url):
     io_loop.run_sync(made.close)
 
 
-def catalogue_over(store, bus, policy) -> Catalogue:
+def catalogue_over(store, bus, policy, doctors=None) -> Catalogue:
     return Catalogue(
-        doctors=DoctorRepository(store),
+        doctors=doctors or DoctorRepository(store),
         departments=DepartmentRepository(store),
         versions=VersionRepository(store),
         bus=bus,
@@ -115,19 +127,20 @@ def catalogue_over(store, bus, policy) -> Catalogue:
 
 @pytest.fixture
 def ctx(io_loop, indexed, redis, limiter, clock, identity) -> Context:
-    async def empty():
+    async def begin() -> Bus:
         await redis.flushall()
         for name in COLLECTIONS:
             await indexed.db[name].delete_many({})
+        return Bus(redis, "test")
 
-    io_loop.run_sync(empty)
-    policy, bus = Policy(), Bus(redis, "test")
+    policy, bus = Policy(), io_loop.run_sync(begin)
     made = PartialContext(
         clock=clock,
         policy=policy,
         tokens=TokenSigner({"k1": b"t" * 32}, "k1"),
         cipher=FieldCipher({"f1": b"f" * 32}, "f1", b"i" * 32),
         store=indexed,
+        accounts=AccountRepository(indexed),
         hospitals=HospitalRepository(indexed),
         departments=DepartmentRepository(indexed),
         doctors=DoctorRepository(indexed),

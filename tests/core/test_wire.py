@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError, fields
 
 from core.ids import new_id
-from core.wire import Day, Page, Text, Time, page, page_of, rfc3339, text
+from core.wire import Day, Page, Text, Time, page, page_of, read_json, rfc3339, text
 
 
 class Form(Schema):
@@ -66,3 +66,25 @@ def test_the_schema_of_a_page_is_named_after_its_items():
     answer = page_of(Thing)
     assert type(answer).__name__ == "ThingPage"
     assert answer.dump(page([{"_id": "a"}], 5)) == {"items": [{"id": "a"}], "next_cursor": None}
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        (b'{"a": [1, -2.5, true, null, "\\u60a8"]}', {"a": [1, -2.5, True, None, "您"]}),
+        (b"9223372036854775807", 2**63 - 1),
+        (rb'"\ud83d\ude00"', "😀"),
+        (rb'"\\ud800"', "\\ud800"),
+    ],
+)
+def test_json_is_read(said, meant):
+    assert read_json(said) == meant
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"{", b"NaN", b"-Infinity", b"1e999", b"9223372036854775808", rb'"\ud800"', rb'{"\udc00": 1}', b'"\xff"'],
+)
+def test_json_that_no_store_would_take_is_not_read(said):
+    with pytest.raises(ValueError):
+        read_json(said)

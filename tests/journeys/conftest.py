@@ -12,6 +12,6 @@ from tests.hospital import TestHospital, open_test_hospital
 def hospital(io_loop, mongo_uri, redis_url, tmp_path_factory) -> Iterator[TestHospital]:
     opened = open_test_hospital(mongo_uri, redis_url, "journeys", tmp_path_factory.mktemp("hospital"))
     running = io_loop.run_sync(opened.__aenter__, timeout=60)
-    io_loop.run_sync(lambda: load(running.ctx), timeout=120)
+    io_loop.run_sync(lambda: load(running.ctx, production=False), timeout=120)
     yield running
     io_loop.run_sync(lambda: opened.__aexit__(None, None, None), timeout=60)

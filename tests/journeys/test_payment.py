@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from scripts.acting import Refused, until
+from simulators.wechat_pay.faults import Faults
 from tests.journeys.people import fresh_key, submitted
 
 
@@ -19,10 +20,13 @@ async def faults(hospital, **switched):
     assert answer.is_success, answer.text
 
 
+NO_FAULTS = Faults().document()
+
+
 @pytest.fixture(autouse=True)
 def no_faults_left(hospital, io_loop):
     yield
-    io_loop.run_sync(lambda: hospital.http.post(f"{hospital.outside.wechat_pay}/_control/faults/reset"))
+    io_loop.run_sync(lambda: faults(hospital, **NO_FAULTS))
 
 
 async def status_becomes(stage, wanted):
@@ -52,7 +56,7 @@ async def test_the_payment_parameters_are_signed_for_the_mini_program(hospital):
 async def test_the_paid_notification_submits_once_however_often_it_arrives(hospital):
     stage = await submitted(hospital)
     order = await opened(stage)
-    await faults(hospital, duplicate=3)
+    await faults(hospital, notify_duplicates=3)
     await stage.outside.pay(order)
     await status_becomes(stage, ("waiting", "paid"))
     visit = await stage.patient.get(f"/visits/{stage.found['visit']['id']}")
@@ -64,7 +68,7 @@ async def test_the_paid_notification_submits_once_however_often_it_arrives(hospi
 async def test_a_payment_nobody_notified_is_found_by_asking(hospital):
     stage = await submitted(hospital)
     order = await opened(stage)
-    await faults(hospital, drop=True)
+    await faults(hospital, drop_notifications=True)
     await stage.outside.pay(order)
     await status_becomes(stage, ("waiting", "paid"))
 
@@ -74,12 +78,13 @@ async def test_a_payment_nobody_notified_is_found_by_asking(hospital):
 async def test_money_for_a_visit_that_was_cancelled_meanwhile_goes_back(hospital):
     stage = await submitted(hospital)
     order = await opened(stage)
-    await faults(hospital, late=1.0)
+    await faults(hospital, notify_delay=1.0)
     await stage.outside.pay(order)
     await stage.patient.post(f"/visits/{stage.found['visit']['id']}/cancel")
     await status_becomes(stage, ("cancelled", "refunded"))
     ledger = (await hospital.http.get(f"{hospital.outside.wechat_pay}/_control/ledger")).json()
-    assert ledger["orders"][order] == 0 if "orders" in ledger else ledger[order] == 0
+    fee = stage.found["visit"]["fee"]
+    assert ledger["orders"][order] == {"paid": fee, "refunded": fee, "held": 0}
 
 
 @pytest.mark.feature("X1.2")
@@ -127,12 +132,32 @@ async def test_an_account_without_wechat_is_told_to_open_it(hospital):
     assert parameters["package"].startswith("prepay_id=")
 
 
+@pytest.mark.feature("X1.2")
+@pytest.mark.gen_test(timeout=60)
+async def test_a_notification_of_another_amount_changes_nothing(hospital):
+    stage = await submitted(hospital)
+    order = await opened(stage)
+    await faults(hospital, wrong_amount=1, retry_scale=1000.0)
+    await stage.outside.pay(order)
+
+    async def was_refused():
+        told = (await hospital.http.get(f"{hospital.outside.wechat_pay}/_control/notifications")).json()
+        return any(order in str(one) and one["last_status"] == 401 for one in _listed(told))
+
+    await until(was_refused)
+    assert (await stage.patient.get(f"/orders/{order}"))["status"] == "pending"
+
+
+def _listed(told):
+    return told["notifications"] if isinstance(told, dict) else told
+
+
 @pytest.mark.gen_test(timeout=60)
 async def test_a_gateway_that_is_down_is_503_and_the_same_key_may_be_tried_again(hospital):
     stage = await submitted(hospital)
     order = stage.found["visit"]["order"]["id"]
     key = fresh_key()
-    await faults(hospital, down=1)
+    await faults(hospital, unavailable_calls=1)
     with pytest.raises(Refused) as refused:
         await stage.patient.post(f"/orders/{order}/payment", {"channel": "wechat_jsapi"}, key=key)
     again = await stage.patient.post(f"/orders/{order}/payment", {"channel": "wechat_jsapi"}, key=key)

@@ -3,7 +3,7 @@
 import pytest
 
 from scripts.acting import Refused
-from scripts.story import picture
+from scripts.story import picture, valid_id_number
 from tests.journeys.people import fresh_key, stage_of, submitted, visit_form
 
 UNVERIFIED = {
@@ -117,8 +117,6 @@ async def test_consents_are_kept_with_version_hash_time_and_address(hospital):
 @pytest.mark.gen_test(timeout=60)
 async def test_a_child_under_fourteen_needs_a_verified_guardian(hospital):
     stage = await submitted(hospital)
-    from scripts.story import valid_id_number
-
     form = {
         "name": "演示孩子",
         "id_type": "01",

@@ -196,7 +196,7 @@ async def test_broadcast_reaches_every_process_once(redis_url):
         two.on("visit.moved", lambda payload: heard.append(("two", payload)))
         two.on("visit.moved", later)
         await one.broadcast("visit.moved", "v1")
-        assert heard == [("one", "v1")]
+        assert heard[0] == ("one", "v1")
         await came.wait()
         answered = asyncio.Event()
         one.on("visit.moved", lambda payload: answered.set())
@@ -350,7 +350,7 @@ async def publish_until_away(bus):
 async def test_interrupted_subscription_is_made_anew(redis_url, redis):
     async with processes(redis_url, "p1", "p2") as (one, two):
         await two.present("doctor")
-        back = told(BACK, two)
+        back = told(BACK, one, two)
         await redis.client_kill_filter(_type="pubsub")
         await back
         await one.publish([event("doctor", n=1)])

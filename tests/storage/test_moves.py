@@ -219,6 +219,19 @@ async def test_postponed_duty_holds_the_later_ones_and_starves_no_other_document
 
 
 @pytest.mark.gen_test
+async def test_later_is_no_failure_and_takes_the_counted_attempt_back(docs, things):
+    await docs.insert_one(fresh("a", duties=[duty("refund", "a", 1, NOW)]))
+    for n in range(3):
+        at = NOW + n * MINUTE
+        assert await things.lease("a", "a:1:refund", seen_next_at=at, token="w1", until=at + MINUTE)
+        assert await things.postpone("a", "a:1:refund", "w1", at + MINUTE, "", counted=False)
+    [refund] = (await things.get("a"))["duties"]
+    assert (refund["attempts"], refund["next_at"], refund["lease"]) == (0, NOW + 3 * MINUTE, None)
+    assert not await things.postpone("a", "a:1:refund", "w1", NOW, "", counted=False)
+    assert (await things.get("a"))["duties"] == [refund]
+
+
+@pytest.mark.gen_test
 async def test_dead_duty_waits_for_a_person_and_holds_nobody_up(docs, things):
     await docs.insert_one(fresh("a", duties=[duty("his", "a", 1, NOW), duty("notice", "a", 1, NOW)]))
     await things.lease("a", "a:1:his", seen_next_at=NOW, token="w1", until=NOW + MINUTE)

@@ -20,7 +20,8 @@ def test_mainland_mobile_numbers_are_taken_and_masked_in_the_middle(phone):
 
 
 @pytest.mark.parametrize(
-    "said", ["", "1380013800", "138001380000", "12800138000", "+8613800138000", "13800138000\n", "１３８００１３８０００"]
+    "said",
+    ["", "1380013800", "138001380000", "12800138000", "+8613800138000", "13800138000\n", "１３８００１３８０００"],
 )
 def test_other_numbers_are_refused(said):
     with pytest.raises(Invalid) as refusal:

@@ -12,7 +12,7 @@ def _caller(account) -> Caller:
     return Caller(account["_id"], account["role"], account["audience"], "s1", 0)
 
 
-async def _staff(ctx, phone, **changed):
+async def _staff(ctx, phone, /, **changed):
     fields = {"account": "zhaomin", "phone": phone, "name": "赵敏", "role": "nurse", "password": PASSWORD}
     return await service.create_staff(ctx, **(fields | changed))
 

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -8,8 +9,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from core.accounts import rules, service, sessions
 from core.auth import authenticate
 from core.errors import AppError, NotFound, Unauthenticated
-from storage.revocations import Revocations
 from storage.redis import connect
+from storage.revocations import Revocations
 
 
 async def _session(ctx, entered):
@@ -112,7 +113,7 @@ async def test_logout_ends_the_session_at_once_and_may_be_repeated(ctx, doctor, 
 @pytest.mark.gen_test
 async def test_with_redis_away_logout_is_stored_and_the_access_token_lives_out_its_time(ctx, doctor, clock):
     away = connect("redis://127.0.0.1:1")
-    ctx.revocations = Revocations(away)
+    ctx = replace(ctx, revocations=Revocations(away))
     entered = await sessions.start(ctx, doctor, "password")
     await sessions.log_out(ctx, entered["refresh_token"])
     assert (await _session(ctx, entered))["ending"] == "logout"
@@ -138,6 +139,17 @@ async def test_a_disabled_account_loses_every_session_and_begins_none(ctx, docto
         await sessions.start(ctx, await ctx.accounts.get(doctor["_id"]), "password")
     assert refusal.value.code == "account_disabled"
     assert len(await ctx.sessions.of_account(doctor["_id"])) == 2
+
+
+@pytest.mark.gen_test
+async def test_with_redis_away_a_disabled_account_is_stored_and_its_sockets_are_told(ctx, doctor, revoked):
+    away = connect("redis://127.0.0.1:1")
+    entered = await sessions.start(ctx, doctor, "password")
+    await service.disable(replace(ctx, revocations=Revocations(away)), doctor["_id"])
+    assert (await ctx.accounts.get(doctor["_id"]))["status"] == "disabled"
+    assert revoked == [(await _session(ctx, entered))["_id"]]
+    assert await _refused(ctx, entered["refresh_token"]) == "unauthenticated"
+    await away.aclose()
 
 
 @pytest.mark.gen_test

@@ -4,7 +4,7 @@ import pytest
 
 from core.accounts import tries
 from core.accounts.rules import Tries
-from core.errors import Forbidden
+from core.errors import Conflict, Forbidden
 
 
 async def _count(ctx, account):
@@ -53,3 +53,9 @@ async def test_half_a_login_takes_nothing_off_when_others_were_counted_meanwhile
     await tries.take(ctx, doctor)
     await tries.give_back(ctx, doctor, first)
     assert await _count(ctx, doctor) == Tries(2, None)
+
+
+@pytest.mark.gen_test
+async def test_an_account_that_is_gone_has_no_tries(ctx, doctor):
+    with pytest.raises(Conflict):
+        await tries.take(ctx, {**doctor, "_id": "gone"})

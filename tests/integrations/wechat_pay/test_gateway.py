@@ -125,7 +125,7 @@ async def test_a_number_the_gateway_cannot_take_is_never_sent(stand, pay):
 
 
 @pytest.mark.gen_test
-async def test_wrong_merchant_number_key_or_serial_is_a_sign_error(stand, config, io_loop):
+async def test_wrong_merchant_number_key_or_serial_is_a_sign_error(stand, config):
     strange = [replace(config, mchid="1900000000"), replace(config, merchant_serial="0" * 40)]
     stolen = (stand.keys_dir / "wechat_pay_platform_private_key.pem").read_text()
     for wrong in [*strange, replace(config, merchant_private_key=stolen)]:
@@ -305,6 +305,56 @@ async def test_a_replayed_notification_reads_the_same_for_five_minutes_and_then_
     stand.clock.step(2)
     with pytest.raises(BadNotification, match="minutes"):
         pay.read_payment_notification(told.headers, told.body)
+
+
+@pytest.mark.gen_test
+async def test_a_forged_notification_is_bad(stand, pay):
+    await stand.faults(forge_signature=True)
+    told = await paid(stand, pay)
+    with pytest.raises(BadNotification, match="does not hold"):
+        pay.read_payment_notification(told.headers, told.body)
+
+
+@pytest.mark.gen_test
+async def test_a_probe_is_bad_and_the_event_beside_it_is_read(stand, pay):
+    await stand.faults(signtest_probe=True)
+    told = [await paid(stand, pay), await stand.mailbox.next()]
+    probe, event = sorted(told, key=lambda each: not each.headers["Wechatpay-Signature"].startswith("WECHATPAY/"))
+    with pytest.raises(BadNotification, match="probe"):
+        pay.read_payment_notification(probe.headers, probe.body)
+    assert pay.read_payment_notification(event.headers, event.body).out_trade_no == NUMBER
+
+
+@pytest.mark.gen_test
+async def test_duplicates_read_the_same(stand, pay):
+    await stand.faults(notify_duplicates=1)
+    first, second = await paid(stand, pay), await stand.mailbox.next()
+    assert first.headers["Wechatpay-Signature"] != second.headers["Wechatpay-Signature"]
+    read = [pay.read_payment_notification(each.headers, each.body) for each in (first, second)]
+    assert read[0] == read[1]
+
+
+@pytest.mark.gen_test
+async def test_a_payment_nobody_was_told_of_is_found_by_asking(stand, pay):
+    await stand.faults(drop_notifications=True)
+    await pay.prepay(payment(stand))
+    await stand.control(f"pay/{NUMBER}")
+    assert stand.mailbox.arrived.empty()
+    assert (await pay.query(NUMBER)).state is TradeState.SUCCESS
+
+
+@pytest.mark.gen_test
+async def test_a_restarted_gateway_still_knows_payment_and_refund(stand, pay, config):
+    await stand.faults(hold_refunds=True)
+    await paid(stand, pay)
+    before = await pay.refund(refund())
+    await stand.shut()
+    await stand.open()
+    adapter = WeChatPay(replace(config, base_url=stand.url), now=stand.clock.now)
+    await adapter.start()
+    assert await adapter.query_refund(REFUND_NUMBER) == before
+    assert (await adapter.query(NUMBER)).state is TradeState.REFUND
+    await adapter.stop()
 
 
 @pytest.mark.gen_test

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from core.ports import Refund, RefundState, Transaction, TradeState
+from core.ports import Refund, RefundState, TradeState, Transaction
 from integrations.wechat_pay import reading
 
 PAID = {

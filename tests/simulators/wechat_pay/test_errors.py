@@ -5,7 +5,13 @@ from simulators.wechat_pay.errors import STATUS, Refused, bad_field
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [("SIGN_ERROR", 401), ("NO_AUTH", 403), ("ORDER_NOT_EXIST", 404), ("FREQUENCY_LIMITED", 429), ("SYSTEM_ERROR", 500)],
+    [
+        ("SIGN_ERROR", 401),
+        ("NO_AUTH", 403),
+        ("ORDER_NOT_EXIST", 404),
+        ("FREQUENCY_LIMITED", 429),
+        ("SYSTEM_ERROR", 500),
+    ],
 )
 def test_a_code_travels_with_its_status(code, status):
     assert Refused(code, "…").status == STATUS[code] == status

@@ -60,14 +60,16 @@ def test_another_sender_or_moment_is_refused(keys, changes):
         verify(keys, authorization(keys, **changes))
 
 
-@pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer token"}, {"Authorization": "WECHATPAY2-SHA256-RSA2048"}])
+@pytest.mark.parametrize(
+    "header", [{}, {"Authorization": "Bearer token"}, {"Authorization": "WECHATPAY2-SHA256-RSA2048"}]
+)
 def test_no_signature_is_refused(keys, header):
     with pytest.raises(Refused, match="SIGN_ERROR"):
         verify(keys, header)
 
 
 def test_an_answer_is_signed_by_the_platform(keys):
-    body = "{}".encode()
+    body = b"{}"
     headers = signed_headers(keys, body, NOW + 0.9)
     message = f"{NOW}\n{headers['Wechatpay-Nonce']}\n{{}}\n".encode()
     signature = b64decode(headers["Wechatpay-Signature"])

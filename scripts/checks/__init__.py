@@ -1,0 +1,1 @@
+"""What must stay in step in this tree: each check answers one line for everything that is out of it."""
