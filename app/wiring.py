@@ -84,7 +84,7 @@ REST_ROUTES: Final[list[Any]] = [
 SOCKET_ROUTES: Final[list[Any]] = [*chat_handlers.SOCKET_ROUTES]
 
 DUTIES: Final[Mapping[str, DutyFunction]] = {**order_jobs.DUTIES, **visit_jobs.DUTIES, **rating_jobs.DUTIES}
-DEADLINES: Final[Mapping[str, DutyFunction]] = {**visit_jobs.DEADLINES}
+DEADLINES: Final[Mapping[str, DutyFunction]] = {**visit_jobs.DEADLINES, **order_jobs.DEADLINES}
 # Seconds between two runs, and what is run; by whichever worker comes first.
 PERIODIC: Final[list[tuple[int, Callable[[Context], Awaitable[Any]]]]] = [*media_jobs.PERIODIC]
 

@@ -30,7 +30,8 @@ _CAUSE: Final = re.compile(r"[A-Za-z0-9_:.-]{1,200}")
 class Entry:
     """One message that waits for the journal; `future` becomes its `Posted`, or the refusal.
 
-    `queued_at` is of the loop's clock; `tried_at` the time its first write carried, which later ones repeat.
+    `queued_at` is of the loop's clock; `tried_at` the time its first write carried, which later ones repeat;
+    `is_unsure` when nobody knows what became of a write.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Entry:
     future: "asyncio.Future[Posted]"
     queued_at: float
     tried_at: datetime | None = None
+    is_unsure: bool = False
 
 
 def key_of(account: str, device: str, conversation: str, request: str) -> str:

@@ -291,6 +291,7 @@ class Journal:
         """After a write that did not store the lane's first message, or of which nobody knows."""
         if outcome is Outcome.UNKNOWN:
             lane.last = None
+            lane.waiting[0].is_unsure = True
         lane.tries += 1
         if outcome is Outcome.REPEATED:
             await self._until_done(lane, self._answer_repeat)
@@ -351,7 +352,8 @@ class Journal:
             self._resolve(lane, Conflict(code="idempotency_conflict"))
             return True
         # Stored by our own earlier try, of which no answer came: for its sender this is the first time.
-        self._resolve(lane, posted(stored, dup=stored["at"] != entry.tried_at))
+        is_ours = entry.is_unsure and stored["at"] == entry.tried_at
+        self._resolve(lane, posted(stored, dup=not is_ours))
         if stored["recalled_at"] is None:
             # The process that stored it may have died before it told anybody.
             event: Envelope = {"to": entry.to, "ev": "message.created", "data": shown(stored, entry.body)}

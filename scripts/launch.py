@@ -27,7 +27,9 @@ from scripts.processes import LOOPBACK, Child, port_is_free, unless_taken
 DEFAULT_PORT: Final = 8080
 READY_SECONDS: Final = 60.0
 DEMO_SECONDS: Final = 180.0
-APP_STOP_SECONDS: Final = 30.0  # it drains for at most ten seconds, then lets go of the stores
+# Over how long its sockets are told to go elsewhere: here there is no elsewhere, and a person waits.
+APP_DRAIN_SECONDS: Final = 1
+APP_STOP_SECONDS: Final = 45.0  # requests get ten seconds to finish, then it lets go of the stores
 SIMULATORS_STOP_SECONDS: Final = 10.0
 # What ended is started again; what ends this often within a minute will not live, and the person should see why.
 RESTARTS_A_MINUTE: Final = 5
@@ -63,18 +65,22 @@ class Launcher:
         self.simulators: Child | None = None
         self.simulator_urls: dict[str, str] = {}
         self.application: Child | None = None
-        self.env = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        self._give("LISTEN_HOST", LOOPBACK)
-        self.env |= {"LISTEN_PORT": str(options.port)}
-        self._give("PUBLIC_URL", self.url)
+        self.env = dict(os.environ)
+        self.settings = {
+            "LISTEN_HOST": LOOPBACK,
+            "LISTEN_PORT": str(options.port),
+            "PUBLIC_URL": self.url,
+            "DRAIN_SECONDS": str(APP_DRAIN_SECONDS),
+        }
 
     async def start(self) -> None:
         """Returns when the hospital takes requests. CannotStart or StartFailed otherwise; `stop` is due even then."""
-        for name, value in self.folder.secrets().items():
-            self._give(name, value)
+        secrets = self.folder.secrets()
         async with asyncio.TaskGroup() as starting:
             starting.create_task(self._start_stores())
             starting.create_task(self._start_simulators())
+        # What the person at the terminal has set stays; only the port is the command line's.
+        self.env = {**secrets, **self.settings, **self.env, "LISTEN_PORT": str(self.options.port)}
         if self.options.demo:
             await self._load_demo()
         self.application = self._child("app", "app", "--role", "all")
@@ -84,7 +90,12 @@ class Launcher:
 
     def addresses(self) -> dict[str, object]:
         """What other programs on this machine need in order to talk to it."""
-        return {"url": self.url, "process": os.getpid(), "simulators": self.simulator_urls}
+        return {
+            "url": self.url,
+            "process": os.getpid(),
+            "simulators": self.simulator_urls,
+            "settings": self.settings,  # without the secrets, which lie under keys/
+        }
 
     async def stop(self) -> None:
         """In order: the application first, the stores last, so that all that was acknowledged is kept."""
@@ -105,14 +116,14 @@ class Launcher:
                 watch.create_task(_keep(store.name, _ended(store), store.restart))
 
     async def _start_stores(self) -> None:
-        if "MONGO_URI" not in os.environ:
+        if "MONGO_URI" not in self.env:
             mongo = EmbeddedMongo(self.folder.path / "mongo")
             self.stores.append(mongo)
-            self.env["MONGO_URI"] = mongo.uri
-        if "REDIS_URL" not in os.environ:
+            self.settings["MONGO_URI"] = mongo.uri
+        if "REDIS_URL" not in self.env:
             redis = EmbeddedRedis(self.folder.path / "redis")
             self.stores.append(redis)
-            self.env["REDIS_URL"] = redis.url
+            self.settings["REDIS_URL"] = redis.url
         if self.stores and (sys.platform, platform.machine()) != ("linux", "x86_64"):
             raise CannotStart("the embedded stores run on Linux x86-64 only: give MONGO_URI and REDIS_URL")
         # Both to their end, so that none is still starting while the other's failure stops everything.
@@ -127,11 +138,12 @@ class Launcher:
         self.simulators = self._child("simulators", "simulators", *folders, *ports)
         await self.simulators.start()
         self.simulator_urls = await self._simulators_ready(self.simulators)
-        for name, url in self.simulator_urls.items():
-            self._give(SIMULATORS[name][2], url)
-        self._give("WECHAT_PAY_FILE", str(self.folder.keys / "wechat_pay.json"))
-        self._give("WECHAT_FILE", str(self.folder.keys / "wechat.json"))
-        self._give("TENCENT_FILE", str(self.folder.keys / "tencent.json"))
+        self.settings |= {SIMULATORS[name][2]: url for name, url in self.simulator_urls.items()}
+        self.settings |= {
+            "WECHAT_PAY_FILE": str(self.folder.keys / "wechat_pay.json"),
+            "WECHAT_FILE": str(self.folder.keys / "wechat.json"),
+            "TENCENT_FILE": str(self.folder.keys / "tencent.json"),
+        }
 
     async def _simulators_ready(self, child: Child) -> dict[str, str]:
         async with _within(READY_SECONDS, "the simulators did not get ready", child):
@@ -181,11 +193,8 @@ class Launcher:
 
     def _child(self, name: str, module: str, *arguments: str) -> Child:
         command = [sys.executable, "-m", module, *arguments]
-        return Child(name, command, folder=ROOT, log=self.folder.logs / f"{name}.log", env=self.env)
-
-    def _give(self, name: str, value: str) -> None:
-        """A setting, unless the person who starts us has set it otherwise."""
-        self.env.setdefault(name, value)
+        env = {**self.env, "PYTHONUNBUFFERED": "1"}
+        return Child(name, command, folder=ROOT, log=self.folder.logs / f"{name}.log", env=env)
 
 
 async def _start_store(store: Embedded) -> None:

@@ -18,13 +18,13 @@ from typing import Any, Final
 from app.settings import BadSettings, Settings, read
 from app.wiring import open_hospital
 from core.auth import SYSTEM
+from core.compliance import years_later
 from core.context import Context
 from core.ids import new_id
 from core.outbox import entry
-from core.visits.rules import years_later
 
 TOKEN_SECONDS: Final = 4 * 3_600
-BATCH: Final = 1_000
+BATCH: Final = 250
 
 
 def settings_of(data_dir: Path) -> Settings:

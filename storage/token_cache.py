@@ -1,8 +1,15 @@
 """Short-lived values that all processes share, in Redis: WeChat's access tokens, held by one and used by all."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from redis.exceptions import LockNotOwnedError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from storage.redis import Redis
+
+log = structlog.get_logger()
 
 # A holder makes at most two outside calls of a few seconds each inside the lock.
 LOCK_SECONDS = 20
@@ -24,6 +31,19 @@ class SharedTokenCache:
         """Keep the value for so many seconds."""
         await self._redis.set(f"{self._prefix}:{name}", value, ex=seconds)
 
-    def lock(self, name: str) -> AbstractAsyncContextManager[object]:
-        """One holder at a time in all processes; a holder that dies lets go after `LOCK_SECONDS`."""
-        return self._redis.lock(f"{self._prefix}:lock:{name}", timeout=LOCK_SECONDS, blocking_timeout=LOCK_SECONDS)
+    @asynccontextmanager
+    async def lock(self, name: str) -> AsyncIterator[None]:
+        """One holder at a time in all processes; a holder that dies lets go after `LOCK_SECONDS`.
+
+        Who has waited that long is told that Redis is away: asking again later is all there is to do in both cases.
+        """
+        lock = self._redis.lock(f"{self._prefix}:lock:{name}", timeout=LOCK_SECONDS, blocking_timeout=LOCK_SECONDS)
+        if not await lock.acquire():
+            raise RedisTimeoutError(f"{name} is locked")
+        try:
+            yield
+        finally:
+            try:
+                await lock.release()
+            except LockNotOwnedError:  # held too long, and another's by now; what was fetched is none the worse
+                log.warning("token_cache.lock_outlived", name=name)

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 import pytest
 import tornado.ioloop
 
+from scripts.demo.load import load
 from scripts.embedded import EmbeddedStores
 from storage.mongo import Driver, Store
 from storage.redis import Redis, connect
+from tests.hospital import TestHospital, open_test_hospital
 
 _STARTING_SECONDS = 60
 
@@ -76,3 +78,19 @@ def redis(io_loop, redis_url) -> Iterator[Redis]:
     io_loop.run_sync(client.flushall)
     yield client
     io_loop.run_sync(client.aclose)
+
+
+@pytest.fixture(scope="session")
+def hospital(io_loop, mongo_uri, redis_url, tmp_path_factory) -> Iterator[TestHospital]:
+    """One whole hospital with demo data for all tests that act as people; they leave others' things alone."""
+    opened = open_test_hospital(mongo_uri, redis_url, "hospital", tmp_path_factory.mktemp("hospital"))
+    running = io_loop.run_sync(opened.__aenter__, timeout=60)
+    io_loop.run_sync(lambda: load(running.ctx, production=False), timeout=120)
+    yield running
+    io_loop.run_sync(lambda: opened.__aexit__(None, None, None), timeout=60)
+
+
+@pytest.fixture
+def ctx(hospital):
+    """The context of the whole hospital; features that need less have their own."""
+    return hospital.ctx

@@ -39,6 +39,7 @@ class UploadHandler(ApiHandler):
         super().initialize()
         self._intake: Intake | None = None
         self._refused: Exception | None = None
+        self._unwanted = 0
 
     async def prepare(self) -> None:
         """Refuse by the announced length what no kind may have, before anything else; then as every door."""
@@ -57,14 +58,14 @@ class UploadHandler(ApiHandler):
         if self._finished or self._intake is None:
             return
         if self._refused is not None:
-            self._drained += len(chunk)
+            self._unwanted += len(chunk)
         else:
             try:
                 await self._intake.take(chunk)
             except Exception as error:  # answered by `post` at the end of the body, or here when that is far away
                 self._refused = error
         # A client that is still sending sees a refusal best when we have read it to its end; not for ever, though.
-        if self._refused is not None and max(self._drained, self._announced()) > DRAINED_BODY:
+        if self._refused is not None and max(self._unwanted, self._announced()) > DRAINED_BODY:
             refused = (type(self._refused), self._refused, self._refused.__traceback__)
             self.log_exception(*refused)
             self.send_error(500, exc_info=refused)  # 500 for a bug; a refusal brings its own status

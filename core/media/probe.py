@@ -71,7 +71,8 @@ def clean_video(source: BinaryIO, target: str, type_: str, pixels: int) -> Film:
 
 
 def _opened(source: BinaryIO, type_: str) -> InputContainer:
-    return cast(InputContainer, av.open(source, format=_DEMUXERS[type_]))
+    # Metadata in whatever encoding a telephone chose is no fault of the film, and is not kept anyway.
+    return cast(InputContainer, av.open(source, format=_DEMUXERS[type_], metadata_errors="replace"))
 
 
 def _playable(came: InputContainer, codecs: dict[str, set[str]]) -> tuple[Any, list[Any]]:

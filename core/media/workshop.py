@@ -36,6 +36,12 @@ _ROOT: Final = Path(__file__).resolve().parents[2]
 # All that a child may know of the environment it was started in: no secrets, no addresses of stores.
 _PASSED_ON: Final = ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 
+
+def memory_for(pixels: int) -> int:
+    """Address space that an image of so many pixels may need: measured 19 bytes a pixel (WebP) beside the programs."""
+    return 384 * MIB + 22 * pixels
+
+
 Keep = Callable[[bytes], Awaitable[None]]
 
 
@@ -127,11 +133,16 @@ class Workshop:
     """At most `concurrency` children, each with `memory_bytes` of address space and `seconds` for one file.
 
     A child is started when it is first needed. Beyond `queue` waiting files the next is refused (`WorkshopFull`).
-    The memory must hold two copies of the largest image (four bytes a pixel) beside 300 MiB for the programs.
+    `memory_bytes` is `memory_for` the largest image that orders allow.
     """
 
     def __init__(
-        self, *, concurrency: int = 2, memory_bytes: int = 1024 * MIB, seconds: float = 30.0, queue: int = 32
+        self,
+        *,
+        concurrency: int = 2,
+        memory_bytes: int = memory_for(50_000_000),
+        seconds: float = 30.0,
+        queue: int = 32,
     ) -> None:
         self._memory_bytes, self._seconds, self._queue = memory_bytes, seconds, queue
         self._places = asyncio.Semaphore(concurrency)
@@ -199,8 +210,10 @@ class Workshop:
             self._busy.discard(child)
             if fit and self._open and child.files < _FILES_A_CHILD:
                 self._idle.append(child)
+            elif fit:
+                await child.end()
             else:
-                await self._retire(child, outcome)
+                await self._bury(child, outcome)
         return findings
 
     async def _take(self) -> _Child:
@@ -208,17 +221,15 @@ class Workshop:
             child = self._idle.pop()
             if child.is_alive:
                 break
-            await self._retire(child, "died")
+            await self._bury(child, "died")
         else:
             child = await _Child.start(self._memory_bytes, self._seconds)
         self._busy.add(child)
         return child
 
-    async def _retire(self, child: _Child, outcome: str) -> None:
+    async def _bury(self, child: _Child, why: str) -> None:
         found_dead = not child.is_alive
         code = await child.end()
-        if outcome == "kept":
-            return
-        KILLED.labels(outcome).inc()
+        KILLED.labels(why).inc()
         died_of = signal.Signals(-code).name if code < 0 else str(code)
-        log.warning("media.child_replaced", child=child.pid, why=outcome, found_dead=found_dead, ended=died_of)
+        log.warning("media.child_replaced", child=child.pid, why=why, found_dead=found_dead, ended=died_of)

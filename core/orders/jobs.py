@@ -1,17 +1,22 @@
 """What orders owe, and what visits owe to their order. Each is safe to repeat."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from core.auth import SYSTEM
 from core.jobs import DutyFunction
 from core.orders import rules, service
 from core.outbox import Later
-from core.ports import AlreadyPaid, RefundRequest, RefundState, Rejected
+from core.ports import AlreadyPaid, RefundRequest, RefundState, Rejected, Unavailable
 from storage.orders import Order
 from storage.visits import Visit
 
 if TYPE_CHECKING:
     from core.context import Context
+
+log = structlog.get_logger()
 
 
 async def open_for_visit(ctx: "Context", visit: Visit) -> None:
@@ -62,12 +67,21 @@ async def close(ctx: "Context", order: Order) -> None:
 
 
 async def query_payment(ctx: "Context", order: Order) -> None:
-    """Ask for a payment nobody notified, on the gateway's schedule, until the order is no longer pending."""
+    """Ask for a payment nobody notified, on the gateway's schedule, until the order is no longer pending.
+
+    A deadline and not a duty: what a paid order owes must not wait in line behind the next question.
+    """
     opened_at = order["payment_requested_at"]
     if order["status"] != "pending" or opened_at is None:
         return
-    if not await service.follow_gateway(ctx, order):
-        raise Later(rules.next_query_in(opened_at, ctx.clock.now()))
+    try:
+        if await service.follow_gateway(ctx, order):
+            return
+    except Unavailable:
+        log.warning("payment.query_unanswered", order=order["_id"])
+    now = ctx.clock.now()
+    again = now + timedelta(seconds=rules.next_query_in(opened_at, now))
+    await ctx.orders.note(order["_id"], deadline_at=again, where={"status": "pending"})
 
 
 async def refund(ctx: "Context", order: Order) -> None:
@@ -100,6 +114,6 @@ DUTIES: Final[dict[str, DutyFunction]] = {
     "visit.open_order": open_for_visit,
     "visit.settle_order": settle_for_visit,
     "order.close": close,
-    "order.query_payment": query_payment,
     "order.refund": refund,
 }
+DEADLINES: Final[dict[str, DutyFunction]] = {"orders": query_payment}

@@ -82,9 +82,12 @@ async def open_payment(ctx: "Context", *, caller: Caller, order_id: str, openid:
     if openid is None:
         raise Conflict(code="wechat_required")
     now = ctx.clock.now()
-    first_query = duty("order.query_payment", order_id, order["version"], now + timedelta(seconds=rules.QUERY_AFTER[0]))
     await ctx.orders.note(
-        order_id, at=now, set={"payment_requested_at": now}, duties=[first_query], where={"status": "pending"}
+        order_id,
+        at=now,
+        set={"payment_requested_at": now},
+        deadline_at=now + timedelta(seconds=rules.QUERY_AFTER[0]),
+        where={"status": "pending"},
     )
     request = PaymentRequest(
         out_trade_no=order_id,

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from core.directory import service as directory
+from core.ids import new_id
 from core.jobs import DutyFunction
 from core.patients.rules import mask_name
 from storage.visits import Visit
@@ -18,7 +19,7 @@ async def count(ctx: "Context", visit: Visit) -> None:
         return
     await ctx.ratings.add(
         {
-            "_id": visit["_id"],
+            "_id": new_id(),
             "visit_id": visit["_id"],
             "doctor_id": visit["doctor_id"],
             "patient_account": visit["patient_account"],

@@ -9,6 +9,7 @@ from core.auth import GATEWAY, SYSTEM
 from core.errors import AWAY, WrongState
 from core.jobs import DutyFunction
 from core.orders import service as orders
+from core.patients import service as patients
 from core.visits import rules, service
 from storage.orders import Order
 from storage.visits import Visit
@@ -83,5 +84,14 @@ async def _complete(ctx: "Context", visit: Visit) -> None:
     await service.move(ctx, visit, "complete", by=SYSTEM, reason="silent")
 
 
-DUTIES: Final[dict[str, DutyFunction]] = {"order.submit": submit_paid, "visit.announce": announce}
+async def retain_patient(ctx: "Context", visit: Visit) -> None:
+    """The patient's own record and the visit's images are kept as long as the visit (R5-1)."""
+    await patients.retain(ctx, visit["patient"]["id"], visit["retain_until"])
+
+
+DUTIES: Final[dict[str, DutyFunction]] = {
+    "order.submit": submit_paid,
+    "visit.announce": announce,
+    "visit.retain_patient": retain_patient,
+}
 DEADLINES: Final[dict[str, DutyFunction]] = {"visits": deadline}

@@ -93,11 +93,3 @@ def is_rateable(visit: Visit, now: datetime, policy: Policy) -> bool:
 def may_read(visit: Visit, account: str) -> bool:
     """The two who take part."""
     return account in (visit["patient_account"], visit["doctor_id"])
-
-
-def years_later(moment: datetime, years: int) -> datetime:
-    """The same day so many years on; 29 February becomes 1 March, so that nothing is kept too short."""
-    try:
-        return moment.replace(year=moment.year + years)
-    except ValueError:
-        return moment.replace(year=moment.year + years, month=3, day=1)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from core import events, outbox
 from core.auth import Actor, Caller
+from core.compliance import years_later
 from core.directory import service as directory
 from core.errors import NotFound, WrongState
 from core.visits import rules
@@ -95,8 +96,10 @@ async def move(
         changes[ENTERED_AT[row.to]] = now
     if row.to in rules.ENDED:
         changes["ended_at"] = now
-        changes["retain_until"] = rules.years_later(now, ctx.policy.retain_record_years)
+        changes["retain_until"] = years_later(now, ctx.policy.retain_record_years)
     owed = ["visit.settle_order"] if rules.settles(row, reason=reason, refund_asked=refund) else []
+    if row.to in rules.ENDED:
+        owed.append("visit.retain_patient")
     moved = await ctx.visits.move(
         visit["_id"],
         frm,

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core import outbox
 from core.auth import Caller
+from core.compliance import age_on, years_later
 from core.directory import service as directory
 from core.errors import Conflict, Invalid
 from core.ids import china_today, new_id
 from core.media import service as media
 from core.patients import service as patients
-from core.compliance import age_on
 from core.visits import rules, service
 from storage.moves import duty
 from storage.patients import Patient
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from core.context import Context
 
 CONDITION_FIELD: Final = "visit.condition"
+RETAIN: Final = "visit.retain_patient"
 
 
 async def submit(
@@ -81,9 +82,9 @@ async def submit(
         deadline_at=rules.deadline_of(status, now, ctx.policy),
         created_at=now,
         updated_at=now,
-        retain_until=rules.years_later(now, ctx.policy.retain_record_years),
+        retain_until=years_later(now, ctx.policy.retain_record_years),
         history=[outbox.entry(caller.actor, "create" if fee else "submit", frm=status, to=status, at=now)],
-        duties=[duty("visit.open_order" if fee else "visit.announce", visit_id, 0, now)],
+        duties=[duty(kind, visit_id, 0, now) for kind in ("visit.open_order" if fee else "visit.announce", RETAIN)],
     )
     if not await ctx.visits.add(visit):
         raise Conflict(code="in_progress", retry_after=1)

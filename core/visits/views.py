@@ -3,8 +3,8 @@
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from core.ids import china_today
 from core.compliance import age_on
+from core.ids import china_today
 from core.patients.rules import mask_name
 from core.visits.submission import CONDITION_FIELD
 from storage.orders import Order
@@ -54,7 +54,7 @@ def _patient(ctx: "Context", visit: Visit, *, masked: bool) -> dict[str, Any]:
         **patient,
         "name": mask_name(name) if masked else name,
         "age": age_on(patient["birth_date"], china_today(ctx.clock)),
-        "guardian": guardian and {**guardian, "name": ctx.cipher.open(guardian["name"], field="guardian.name")},
+        "guardian": guardian and {**guardian, "name": ctx.cipher.open(guardian["name"], field="patient.guardian.name")},
     }
 
 

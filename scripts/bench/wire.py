@@ -7,7 +7,7 @@ what any key costs it: no proxy stands between that RFC 6455 section 5.3 would p
 import asyncio
 import struct
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 _TEXT, _CLOSE, _PING, _PONG = 0x1, 0x8, 0x9, 0xA
 _MASKED: Final = 0x80
@@ -42,9 +42,8 @@ class Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the upgrade."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._head)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        self._transport.write(self._head)
 
     def data_received(self, data: bytes) -> None:
         """Whole frames are handed on, the rest waits."""

@@ -4,7 +4,7 @@ import pytest
 
 from scripts.acting import Refused
 from scripts.story import CONSULTATION
-from tests.journeys.people import fresh_key, in_progress, stage_of, visit_form, waiting
+from tests.people import fresh_key, in_progress, stage_of, visit_form, waiting
 
 
 @pytest.mark.feature("P1.1")

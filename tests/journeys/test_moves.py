@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from scripts.acting import Refused, until
-from tests.journeys.people import fresh_key, in_progress, submitted, waiting
+from tests.people import fresh_key, in_progress, submitted, waiting
 
 
 async def order_becomes(stage, status):

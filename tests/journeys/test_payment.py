@@ -5,7 +5,7 @@ import pytest
 
 from scripts.acting import Refused, until
 from simulators.wechat_pay.faults import Faults
-from tests.journeys.people import fresh_key, submitted
+from tests.people import fresh_key, submitted
 
 
 async def opened(stage):

@@ -4,7 +4,7 @@ import pytest
 
 from scripts.acting import Refused
 from scripts.story import picture, valid_id_number
-from tests.journeys.people import fresh_key, stage_of, submitted, visit_form
+from tests.people import fresh_key, stage_of, submitted, visit_form
 
 UNVERIFIED = {
     "name": "查无此人",

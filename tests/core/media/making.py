@@ -100,8 +100,8 @@ def a_video(
     with av.open(written, "w", format=container, options=options) as made:
         made.metadata.update(
             {
-                "location": "+31.2304+121.4737/",
-                "com.apple.quicktime.location.ISO6709": "+31.2304+121.4737/",
+                "location": place,
+                "com.apple.quicktime.location.ISO6709": place,
                 "title": MARK,
             }
         )

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -407,6 +408,8 @@ async def test_a_reader_that_goes_away_is_no_error_and_leaves_nothing_running(ap
         writer.write(ask.encode())
         assert (await reader.readuntil(b"\r\n\r\n")).split()[1] == b"200"
         writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
         await until(lambda: any(entry["event"] == "http.request" for entry in logs))
     assert [entry["event"] for entry in logs] == ["media.reader_gone", "http.request"]
     assert (await api.get(f"/media/{media['_id']}", patient, Range="bytes=-3")).content == bytes(3)

@@ -114,6 +114,12 @@ def test_a_video_that_is_cut_after_its_index_is_refused():
         cleaned(whole[: len(whole) * 2 // 3], "mp4")
 
 
+def test_metadata_in_another_encoding_is_no_fault():
+    data = making.a_video().replace(making.MARK.encode(), "医院".encode("gbk").ljust(len(making.MARK), b"x"))
+    film, _ = cleaned(data, "mp4")
+    assert film.width == 160
+
+
 def test_a_playlist_is_not_followed():
     playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n/etc/passwd\n#EXT-X-ENDLIST\n"
     with pytest.raises(av.FFmpegError):

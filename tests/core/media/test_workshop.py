@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from core.media.frames import Order, Unfit
-from core.media.workshop import Workshop, WorkshopFull
+from core.media.workshop import Workshop, WorkshopFull, memory_for
 from core.policy import MIB
 from tests.core.media import making
 from tests.core.media.conftest import until
@@ -80,6 +81,17 @@ async def test_a_child_serves_one_file_after_the_other(open_workshop):
 
 
 @pytest.mark.gen_test
+async def test_a_child_is_replaced_after_its_share_of_files(open_workshop, monkeypatch):
+    monkeypatch.setattr("core.media.workshop._FILES_A_CHILD", 2)
+    workshop = await open_workshop(concurrency=1)
+    with capture_logs() as logs:
+        children = [(await examine(workshop, making.a_png(), "png"))[0].child for _ in range(3)]
+    assert children[0] == children[1] != children[2]
+    assert workshop.children == {children[2]}
+    assert logs == []
+
+
+@pytest.mark.gen_test
 async def test_children_work_beside_each_other_and_never_more_than_allowed(open_workshop):
     workshop = await open_workshop(concurrency=2)
     done = await asyncio.gather(*(examine(workshop, making.a_jpeg(800, 600), "jpeg") for _ in range(6)))
@@ -116,6 +128,17 @@ async def test_a_file_that_needs_too_much_memory_is_refused_and_its_child_replac
     after, _ = await examine(workshop, making.a_png(), "png")
     assert after.child != before.child
     assert workshop.children == {after.child}
+
+
+@pytest.mark.gen_test(timeout=20)
+async def test_the_memory_for_an_image_is_enough_for_it(open_workshop):
+    pixels = 4_000_000
+    workshop = await open_workshop(concurrency=1, memory_bytes=memory_for(pixels))
+    picture = making.a_picture(2000, 2000, "RGBA")
+    for format_, options in (("PNG", {}), ("WEBP", {"lossless": True}), ("WEBP", {})):
+        data = making.encoded(picture, format_, exif=making.located_exif(6), **options)
+        findings, _ = await examine(workshop, data, format_.lower(), pixels)
+        assert (findings.width, findings.height) == (2000, 2000)
 
 
 @pytest.mark.gen_test(timeout=20)

@@ -80,11 +80,6 @@ def test_completed_and_terminated_visits_may_be_rated_for_a_month(status, days, 
     assert rules.is_rateable(visit, NOW + timedelta(days=days), POLICY) is rateable
 
 
-def test_records_are_kept_whole_years_also_from_a_leap_day():
-    assert rules.years_later(datetime(2028, 2, 29, tzinfo=UTC), 15) == datetime(2043, 3, 1, tzinfo=UTC)
-    assert rules.years_later(NOW, 15) == datetime(2041, 3, 1, tzinfo=UTC)
-
-
 def test_only_the_two_who_take_part_may_read():
     visit = {"patient_account": "p", "doctor_id": "d"}
     assert [rules.may_read(visit, account) for account in ("p", "d", "x")] == [True, True, False]
