@@ -29,6 +29,9 @@ DutyFunction = Callable[["Context", Any], Awaitable[None]]
 Work = Callable[[], Awaitable[bool]]
 
 LEASE: Final = timedelta(seconds=60)
+# The process that wrote a duty runs it at once; the worker takes what is left over, so that nobody's answer waits for
+# a duty that another process has just leased.
+GRACE: Final = timedelta(seconds=2)
 DUTY_TIMEOUT_SECONDS: Final = 45  # below the lease: a holder that hangs gives up before another starts
 BATCH: Final = 50
 BESIDE: Final = 8  # documents at a time; outside systems allow us few connections, and a pass ends with its slowest
@@ -75,14 +78,14 @@ class DutyRunner:
         except AWAY as error:  # what is owed is stored, and the caller's own work is done
             log.warning("duties.store_away", collection=collection, id=document_id, error=type(error).__name__)
 
-    async def run_due(self) -> int:
-        """One pass over all collections: duties that are due and deadlines that have come. How many were run.
+    async def run_due(self, *, grace: timedelta = timedelta(0)) -> int:
+        """One pass over all collections: duties due for `grace`, and deadlines that have come. How many were run.
 
         Documents go beside each other, so that one whose outside system hangs does not hold up the others.
         """
         ran = 0
         for collection, repository in self._repositories.items():
-            due = await repository.due(self.ctx.clock.now(), BATCH)
+            due = await repository.due(self.ctx.clock.now() - grace, BATCH)
             works: list[Work] = [partial(self._run_first, collection, repository, document) for document in due]
             if collection in self._deadlines:
                 overdue = await repository.overdue(self.ctx.clock.now(), BATCH)
@@ -94,7 +97,7 @@ class DutyRunner:
         """The worker's loop: pass after pass, pausing only when there was nothing to do. Only cancelling ends it."""
         while True:
             try:
-                ran = await self.run_due()
+                ran = await self.run_due(grace=GRACE)
             except AWAY as error:
                 log.warning("worker.store_away", error=type(error).__name__)
                 ran = 0

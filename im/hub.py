@@ -61,6 +61,8 @@ class Hub:
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
         """Take no new sockets, and send those that are here away, spread over `seconds`; returns when all have gone."""
         self._draining = True
+        for stranger in self._wheel.strangers():
+            stranger.end(Close.DRAINING)
         leaving = [(random.uniform(0, seconds), socket) for socket in self._sockets()]  # noqa: S311 - spread, not secrecy
         leaving.sort(key=lambda pair: pair[0])
         for after, socket in leaving:
@@ -75,7 +77,7 @@ class Hub:
     async def stop(self) -> None:
         """End what is left."""
         self._draining = True
-        for socket in self._sockets():
+        for socket in [*self._sockets(), *self._wheel.strangers()]:
             socket.end(Close.DRAINING)
         await tasks.stop(self._turning)
         self._ctx.bus.on_events = None

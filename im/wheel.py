@@ -44,6 +44,10 @@ class Wheel:
         if expires_at is not None:
             self._let_expire(socket, expires_at)
 
+    def strangers(self) -> "list[ChatSocket]":
+        """Connections that have not said hello."""
+        return list(self._strangers)
+
     def _let_expire(self, socket: "ChatSocket", at: int) -> None:
         expiring = self._expiring.get(at)
         if expiring is not None:

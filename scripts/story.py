@@ -209,7 +209,7 @@ async def they_chat(stage: Stage) -> None:
         await doctor.say(conversation, "建议先到医院做心电图检查"),
     ]
     seqs = [first["seq"], *(one["seq"] for one in sent)]
-    require(seqs == list(range(seqs[0], seqs[0] + 5)), "numbers without gaps")
+    require(seqs == sorted(set(seqs)), "numbers that rise")
     await patient.next_event("message.created", conversation=conversation, seq=sent[-1]["seq"])
     part = await stage.doctor.send("GET", f"/media/{video['id']}", headers={"Range": "bytes=0-99"})
     require(part.status_code == 206 and len(part.content) == 100, "the doctor's player reads a range")

@@ -84,7 +84,7 @@ async def test_the_first_request_must_be_hello(server, visit, indexed):
 
 async def test_who_says_nothing_for_five_seconds_is_closed_with_4001(server):
     line = await server.open()
-    await asyncio.wait_for(until(lambda: server.hub._wheel._strangers), 2)
+    await asyncio.wait_for(until(lambda: server.hub._wheel.strangers()), 2)
     server.hub._wheel.turn(asyncio.get_running_loop().time() + 4.9, 0)
     assert line.connection.close_code is None
     server.hub._wheel.turn(asyncio.get_running_loop().time() + 5.1, 0)
