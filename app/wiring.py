@@ -20,7 +20,7 @@ from core.ids import Clock, SystemClock, new_id
 from core.jobs import DutyFunction, DutyRunner
 from core.media import handlers as media_handlers
 from core.media import jobs as media_jobs
-from core.media.workshop import Workshop
+from core.media.workshop import Workshop, memory_for
 from core.openapi import document
 from core.orders import handlers as order_handlers
 from core.orders import jobs as order_jobs
@@ -147,7 +147,7 @@ async def open_hospital(settings: Settings, *, clock: Clock | None = None) -> Ho
     closers.append(bus.stop)
     limiter = RateLimiter(settings.redis_url)
     closers.append(limiter.close)
-    workshop = Workshop()
+    workshop = Workshop(memory_bytes=memory_for(settings.policy.media_image_pixels))
     await workshop.start()
     closers.append(workshop.stop)
     cipher = FieldCipher(keys_of(settings, "field_keys"), settings.field_key, key_of(settings, "blind_index_key"))

@@ -9,6 +9,37 @@ from typing import Any, Final
 
 from marshmallow import Schema, fields, validate
 
+# What people read beside a form's field. marshmallow has no catalogue to translate, only these class attributes.
+SAID: Final[Mapping[type[fields.Field[Any]], Mapping[str, str]]] = {
+    fields.Field: {"required": "此项必填", "null": "此项不能为空", "validator_failed": "填写的内容有误"},
+    fields.String: {"invalid": "须为文字", "invalid_utf8": "含有无法识别的字符"},
+    fields.Integer: {"invalid": "须为整数", "too_large": "数值过大"},
+    fields.Boolean: {"invalid": "须为 true 或 false"},
+    fields.List: {"invalid": "须为列表"},
+    fields.Nested: {"type": "格式有误"},
+    fields.Dict: {"invalid": "格式有误"},
+}
+
+
+def _speak_chinese() -> None:
+    for kind, said in SAID.items():
+        kind.default_error_messages = {**kind.default_error_messages, **said}
+    Schema.error_messages = {**Schema.error_messages, "unknown": "不支持的字段", "type": "格式有误"}
+    validate.Length.message_min = "长度不能少于 {min}"
+    validate.Length.message_max = "长度不能超过 {max}"
+    validate.Length.message_all = "长度须在 {min} 到 {max} 之间"
+    validate.Length.message_equal = "长度须为 {equal}"
+    validate.Range.message_min = "须{min_op} {{min}}"
+    validate.Range.message_max = "须{max_op} {{max}}"
+    validate.Range.message_all = "须{min_op} {{min}}，且{max_op} {{max}}"
+    validate.Range.message_gte, validate.Range.message_gt = "不小于", "大于"
+    validate.Range.message_lte, validate.Range.message_lt = "不大于", "小于"
+    validate.OneOf.default_message = "不在可选范围内"
+    validate.Regexp.default_message = "格式有误"
+
+
+_speak_chinese()
+
 DAY_FORM: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 ULID_FORM: Final = r"^[0-9A-HJKMNP-TV-Z]{26}$"
 # The only escapes by which JSON can hold half a character, which no store takes.

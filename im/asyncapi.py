@@ -34,8 +34,10 @@ def document() -> dict[str, Any]:
     for op, command in {"hello": hello, **COMMANDS}.items():
         operations[op] = maker.operation(op, command)
     for name, event in EVENTS.items():
-        message = maker.message(name, event.summary, _event(name, maker.reference(event.data)))
-        operations[name] = {"action": "send", "channel": _CHANNEL, "summary": event.summary, "messages": [message]}
+        # An op and an event may share a name (`typing`).
+        title = f"{name}.event"
+        message = maker.message(title, event.summary, _event(name, maker.reference(event.data)))
+        operations[title] = {"action": "send", "channel": _CHANNEL, "summary": event.summary, "messages": [message]}
     return {
         "asyncapi": "3.0.0",
         "info": {

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client import REGISTRY
 
-import core.metrics
-import im.metrics
 from app import wiring
 from app.settings import describe
 from core.errors import CODES
@@ -68,7 +66,7 @@ def errors_page() -> str:
         f"<!-- {HEAD} -->",
         "# Refusals",
         "",
-        "The `code` of a problem document, or of `error` in a websocket reply: stable, while the titles are for people.",
+        "The `code` of a problem document, or of `error` in a websocket reply: stable, unlike the titles.",
         "",
         *table(("code", "status", "说明"), ((f"`{code}`", str(row.status), row.title) for code, row in CODES.items())),
     ]
@@ -82,15 +80,12 @@ def settings_table() -> str:
 
 
 def metrics_table() -> str:
-    """docs/operations.md: what `/metrics` counts, our own names only."""
-    ours = [
-        one
-        for module in (core.metrics, im.metrics)
-        for one in vars(module).values()
-        if isinstance(one, MetricWrapperBase)
-    ]
-    described = sorted((metric.name, metric.type, metric.documentation) for one in ours for metric in one.describe())
-    return "\n".join(table(("name", "kind", "what"), ((f"`{name}`", kind, what) for name, kind, what in described)))
+    """docs/operations.md: what `/metrics` counts, without what the library counts by itself."""
+    ours = [one for one in REGISTRY.collect() if not one.name.startswith(("python_", "process_"))]
+    rows = sorted(
+        (f"`{one.name}{'_total' if one.type == 'counter' else ''}`", one.type, one.documentation) for one in ours
+    )
+    return "\n".join(table(("name", "kind", "what"), rows))
 
 
 def contracts_list(root: Path) -> str:

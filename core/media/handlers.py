@@ -16,7 +16,6 @@ from core.media.intake import Intake
 from core.media.rules import Variant
 from core.media.schemas import RANGE_PARAMETERS, AskLink, LinkView, MediaView, SignedQuery
 from core.policy import MIB
-from storage.media import Media
 
 log = structlog.get_logger()
 
@@ -110,9 +109,8 @@ class ContentHandler(ApiHandler):
             self.set_header("Content-Range", f"bytes */{self._size}")
         super().write_error(status_code, **kwargs)
 
-    async def serve(self, media: Media, variant: Variant, *, fresh_seconds: int = FRESH_SECONDS) -> None:
-        """Answer GET and HEAD of one variant: 200, 206, 304 or 416."""
-        content = service.content_of(media, variant)
+    async def serve(self, content: service.Content, *, fresh_seconds: int = FRESH_SECONDS) -> None:
+        """Answer GET and HEAD: 200, 206, 304 or 416."""
         self._describe(content, fresh_seconds)
         headers = self.request.headers
         if ranges.is_unchanged(headers.get("If-None-Match"), content.etag):
@@ -127,7 +125,7 @@ class ContentHandler(ApiHandler):
             self.set_header("Content-Range", span.content_range(content.size))
         self.set_header("Content-Length", str(stop - start))
         if self.request.method == "GET":
-            await self._stream(media["_id"], await service.read(self.ctx, content, start, stop))
+            await self._stream(content.file_id, await service.read(self.ctx, content, start, stop))
 
     def _describe(self, content: service.Content, fresh_seconds: int) -> None:
         self.set_header("Content-Type", content.mime)
@@ -137,7 +135,7 @@ class ContentHandler(ApiHandler):
         # Two people at one browser share its cache, but not a token.
         self.set_header("Cache-Control", f"private, max-age={fresh_seconds}")
         self.set_header("Vary", "Authorization")
-        self.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
+        self.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
         self.set_header("Cross-Origin-Resource-Policy", "same-site")
 
     def _span(self, header: str | None, size: int) -> ranges.Span | None:
@@ -147,14 +145,14 @@ class ContentHandler(ApiHandler):
             self._size = size
             raise AppError(code="range_not_satisfiable") from error
 
-    async def _stream(self, media_id: str, pieces: Any) -> None:
+    async def _stream(self, file_id: str, pieces: Any) -> None:
         async with aclosing(pieces):
             try:
                 async for piece in pieces:
                     self.write(piece)
                     await asyncio.wait_for(self.flush(), STALLED_SECONDS)
             except (StreamClosedError, TimeoutError) as error:
-                log.info("media.reader_gone", media=media_id, request=self.request_id, why=type(error).__name__)
+                log.info("media.reader_gone", file=file_id, request=self.request_id, why=type(error).__name__)
                 self.request.connection.close()  # type: ignore[union-attr]  # as in core.http: HTTP/1
 
 
@@ -170,15 +168,17 @@ class MediaHandler(ContentHandler):
     )
     async def get(self, media_id: str) -> None:
         """For its owner and those in the visits it belongs to."""
-        await self.serve(await self._readable(media_id), "original")
+        await self.serve_to_caller(media_id, "original")
 
     @endpoint(roles=EVERY_ROLE, summary="读取媒体信息", media_type="application/octet-stream", errors=("not_found",))
     async def head(self, media_id: str) -> None:
         """The headers of GET."""
-        await self.serve(await self._readable(media_id), "original")
+        await self.serve_to_caller(media_id, "original")
 
-    async def _readable(self, media_id: str) -> Media:
-        return await service.require_readable(self.ctx, media_id=media_id, account=self.caller.id)
+    async def serve_to_caller(self, media_id: str, variant: Variant) -> None:
+        """For those who may see it; for all others there is no such medium."""
+        media = await service.require_readable(self.ctx, media_id=media_id, account=self.caller.id)
+        await self.serve(service.content_of(media, variant))
 
 
 class ThumbnailHandler(MediaHandler):
@@ -193,20 +193,18 @@ class ThumbnailHandler(MediaHandler):
     )
     async def get(self, media_id: str) -> None:
         """As the medium; files have none."""
-        await self.serve(await self._readable(media_id), "thumbnail")
+        await self.serve_to_caller(media_id, "thumbnail")
 
     @endpoint(roles=EVERY_ROLE, summary="读取缩略图信息", media_type="image/jpeg", errors=("not_found",))
     async def head(self, media_id: str) -> None:
         """The headers of GET."""
-        await self.serve(await self._readable(media_id), "thumbnail")
+        await self.serve_to_caller(media_id, "thumbnail")
 
 
 class LinksHandler(ApiHandler):
     """Addresses for `<img>` and `<video>`, which send no token."""
 
-    @endpoint(
-        roles=EVERY_ROLE, summary="获取签名链接", body=AskLink(), answer=LinkView(), status=201, errors=("not_found",)
-    )
+    @endpoint(roles=EVERY_ROLE, summary="获取签名链接", body=AskLink(), answer=LinkView(), errors=("not_found",))
     async def post(self, media_id: str, body: dict[str, Any]) -> Any:
         """Good for this variant, in the name of this account, for at most five minutes."""
         return await service.link(self.ctx, media_id=media_id, account=self.caller.id, variant=body["variant"])
@@ -241,7 +239,7 @@ class SignedContentHandler(ContentHandler):
     async def _serve_granted(self, media_id: str, query: dict[str, Any]) -> None:
         media = await service.require_granted(self.ctx, media_id=media_id, **query)
         remaining = int(query["expires"] - self.ctx.clock.now().timestamp())
-        await self.serve(media, query["variant"], fresh_seconds=max(0, remaining))
+        await self.serve(service.content_of(media, query["variant"]), fresh_seconds=max(0, remaining))
 
 
 _MEDIA: Final = r"/api/v1/media/([0-9A-HJKMNP-TV-Z]{26})"

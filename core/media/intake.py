@@ -198,7 +198,7 @@ async def discard(ctx: "Context", media_id: str) -> None:
 
 
 class _Measured:
-    """A file writer that counts and digests what passes: 0.3 ms a piece of 256 KiB, which needs no thread."""
+    """A file writer that counts and digests what passes: 0.2 ms a piece of 256 KiB, which needs no thread."""
 
     def __init__(self, writer: "FileWriter") -> None:
         self._writer = writer

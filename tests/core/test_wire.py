@@ -3,7 +3,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import Schema, ValidationError, fields, validate
 
 from core.ids import new_id
 from core.wire import Day, Page, Text, Time, page, page_of, read_json, rfc3339, text
@@ -87,3 +87,21 @@ def test_json_is_read(said, meant):
 def test_json_that_no_store_would_take_is_not_read(said):
     with pytest.raises(ValueError):
         read_json(said)
+
+
+def test_people_read_chinese_beside_every_field():
+    class Order(Schema):
+        count = fields.Int(required=True, strict=True, validate=validate.Range(1, 5))
+        kind = fields.Str(validate=validate.OneOf(["a"]))
+        name = fields.Str(validate=validate.Length(1, 2))
+
+    said = Order().validate({"kind": "b", "name": "", "surprise": 1})
+    assert said == {
+        "count": ["此项必填"],
+        "kind": ["不在可选范围内"],
+        "name": ["长度须在 1 到 2 之间"],
+        "surprise": ["不支持的字段"],
+    }
+    assert Order().validate({"count": 6}) == {"count": ["须不小于 1，且不大于 5"]}
+    assert Order().validate({"count": "5"}) == {"count": ["须为整数"]}
+    assert Order().validate({"count": None}) == {"count": ["此项不能为空"]}

@@ -254,7 +254,9 @@ class Line:
 
     async def write(self, frame: Any) -> None:
         """Send a frame, as it is when it is text or bytes."""
-        raw = frame if isinstance(frame, str | bytes) else json.dumps(frame)
+        raw = frame if isinstance(frame, str | bytes) else json.dumps(frame, ensure_ascii=False)
+        if isinstance(raw, str) and any("\ud800" <= char <= "\udfff" for char in raw):
+            raw = json.dumps(frame)  # halves of surrogate pairs travel only escaped
         await self.connection.write_message(raw, binary=isinstance(raw, bytes))
 
     async def request(self, op: str, /, id: str | None = None, **args: Any) -> Any:

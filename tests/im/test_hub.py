@@ -102,6 +102,7 @@ async def test_a_slow_reader_is_closed_with_4008_and_what_waited_for_it_is_gone(
         while await slow.read_message() is not None:
             pass
     assert slow.close_code == Close.TOO_SLOW
+    slow.close()
 
 
 async def test_a_fast_reader_may_be_told_more_at_once_than_may_wait(server, visit):
