@@ -65,7 +65,12 @@ async def start(settings: Settings, role: str, *, clock: Clock | None = None) ->
         raise BadSettings(
             f"cannot listen on {settings.listen_host}:{settings.listen_port}: {error.strerror}"
         ) from error
-    hospital = await open_hospital(settings, clock=clock)
+    try:
+        hospital = await open_hospital(settings, clock=clock)
+    except BaseException:
+        for one in sockets:
+            one.close()
+        raise
     origins = [one.strip() for one in settings.allowed_origins.split(",") if one.strip()]
     application = HospitalApplication(
         hospital.ctx, routes_of(role), hub=hospital.hub, allowed_origins=origins, websocket_max_message_size=64 * 1024

@@ -70,6 +70,8 @@ from storage.visits import VisitRepository
 
 log = structlog.get_logger()
 
+Closer = Callable[[], Awaitable[Any]]
+
 REST_ROUTES: Final[list[Any]] = [
     *account_handlers.ROUTES,
     *directory_handlers.ROUTES,
@@ -95,15 +97,19 @@ class Hospital:
 
     ctx: Context
     hub: Hub
-    closers: list[Callable[[], Awaitable[Any]]] = field(default_factory=list)
+    closers: list[Closer] = field(default_factory=list)
 
     async def close(self) -> None:
         """End everything in the reverse order of its start; what fails to end does not keep the rest from ending."""
-        for close in reversed(self.closers):
-            try:
-                await close()
-            except Exception:
-                log.exception("close.failed", what=getattr(close, "__qualname__", repr(close)))
+        await _close(self.closers)
+
+
+async def _close(closers: list[Closer]) -> None:
+    for close in reversed(closers):
+        try:
+            await close()
+        except Exception:
+            log.exception("close.failed", what=getattr(close, "__qualname__", repr(close)))
 
 
 def routes_of(role: str) -> list[Any]:
@@ -131,11 +137,19 @@ def openapi() -> dict[str, Any]:
 async def open_hospital(settings: Settings, *, clock: Clock | None = None) -> Hospital:
     """Connect to the stores, bring the database up to date, and start what every role needs.
 
-    Raises what the stores raise when they are away: a hospital does not start half.
+    Raises what the stores raise when they are away, `BadSettings` for a vendor's file: a hospital does not start half,
+    and what had been started by then is ended again.
     """
-    clock = clock or SystemClock()
+    closers: list[Closer] = []
+    try:
+        return await _put_together(settings, clock or SystemClock(), closers)
+    except BaseException:
+        await _close(closers)
+        raise
+
+
+async def _put_together(settings: Settings, clock: Clock, closers: list[Closer]) -> Hospital:
     process = new_id()
-    closers: list[Callable[[], Awaitable[Any]]] = []
     store = await Store.open(settings.mongo_uri, settings.mongo_database, driver=settings.mongo_driver)  # type: ignore[arg-type]  # checked by app.settings
     closers.append(store.close)
     await store.ping_write(clock.now())
@@ -209,9 +223,7 @@ async def open_hospital(settings: Settings, *, clock: Clock | None = None) -> Ho
     return Hospital(ctx, hub, closers)
 
 
-async def _vendors(
-    settings: Settings, clock: Clock, redis: Any, closers: list[Callable[[], Awaitable[Any]]]
-) -> dict[str, Any]:
+async def _vendors(settings: Settings, clock: Clock, redis: Any, closers: list[Closer]) -> dict[str, Any]:
     """The outside systems' adapters, started."""
     wechat = vendor_file(settings.wechat_file, ("patient", "staff"))
     tencent = vendor_file(settings.tencent_file, ("secret_id", "secret_key", "sms_app_id", "sign_name", "templates"))

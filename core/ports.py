@@ -7,7 +7,7 @@ with the same number) and `Rejected` when it answered no (a person decides). Eve
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
@@ -88,7 +88,7 @@ class RefundRequest:
 
 @dataclass(frozen=True)
 class Refund:
-    """A refund as the gateway tells it; `amount` in fen."""
+    """A refund as the gateway tells it; `amount` in fen. `accepted_at` is told in answers, not in notifications."""
 
     out_refund_no: str
     out_trade_no: str
@@ -96,6 +96,38 @@ class Refund:
     state: RefundState
     amount: int
     succeeded_at: datetime | None
+    accepted_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class BilledPayment:
+    """A payment in the gateway's bill; `amount` in fen."""
+
+    out_trade_no: str
+    transaction_id: str
+    amount: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class BilledRefund:
+    """A refund in the gateway's bill, on the day of its acceptance; `amount` in fen, `state` when the bill was made."""
+
+    out_trade_no: str
+    out_refund_no: str
+    refund_id: str
+    amount: int
+    state: RefundState
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What the gateway did for us on one calendar day of China."""
+
+    day: date
+    payments: tuple[BilledPayment, ...] = ()
+    refunds: tuple[BilledRefund, ...] = ()
 
 
 class AlreadyPaid(Exception):
@@ -119,6 +151,9 @@ class PaymentGateway(Protocol):
 
     async def query_refund(self, out_refund_no: str) -> Refund | None:
         """The refund as it stands; None when the gateway knows no such number."""
+
+    async def bill(self, day: date) -> Bill:
+        """All payments and refunds of a day; `Unavailable` until it has been made, at 10:00 in China on the next day."""
 
     def read_payment_notification(self, headers: Mapping[str, str], body: bytes) -> Transaction:
         """Verify, check the age (±300 s), decrypt and read a payment callback; `BadNotification` when it is not one."""

@@ -66,7 +66,7 @@ class _Maker:
     def __init__(self) -> None:
         plugin = MarshmallowPlugin(schema_name_resolver=_name)
         self._spec = APISpec(title="", version="", openapi_version="3.1.0", plugins=[plugin])
-        plugin.map_to_openapi_type(Time, "string", "date-time")
+        plugin.map_to_openapi_type(Time, "string", "date-time")  # type: ignore[no-untyped-call]  # apispec's is not typed
         self.messages: dict[str, Any] = {}
         self.channel_messages: dict[str, Any] = {}
 

@@ -151,9 +151,7 @@ class Journal:
             raise ServiceUnavailable(code="overloaded", retry_after=random.uniform(1, 5))  # noqa: S311 - spread, not secrecy
         loop = asyncio.get_running_loop()
         sealed = seal(self._cipher, body)
-        entry = Entry(
-            key, conversation, account, role, kind, body, sealed, to, loop.create_future(), loop.time()
-        )
+        entry = Entry(key, conversation, account, role, kind, body, sealed, to, loop.create_future(), loop.time())
         lane = self._lane(conversation)
         lane.waiting.append(entry)
         self._depth += 1

@@ -23,9 +23,7 @@ class Outgoing:
 
     __slots__ = ("_bytes", "_overflow", "_schedule", "_scheduled", "_stream", "_waiting", "_writing", "closed")
 
-    def __init__(
-        self, stream: IOStream, schedule: Callable[["Outgoing"], None], overflow: Callable[[], None]
-    ) -> None:
+    def __init__(self, stream: IOStream, schedule: Callable[["Outgoing"], None], overflow: Callable[[], None]) -> None:
         self._stream = stream
         self._schedule = schedule
         self._overflow = overflow

@@ -69,12 +69,11 @@ async def _share(chat: Chat, session: Session, args: dict[str, Any], standing: S
         visit_id=args["conversation"],
         readers=standing.to,
         kinds={args["kind"]},
+        retain_years=chat.ctx.policy.retain_chat_years,
     )
 
 
-async def _earlier(
-    chat: Chat, session: Session, request: str, args: dict[str, Any]
-) -> "asyncio.Future[Posted] | None":
+async def _earlier(chat: Chat, session: Session, request: str, args: dict[str, Any]) -> "asyncio.Future[Posted] | None":
     """The place this request was given when it was first sent; None: this is the first time."""
     stored = await chat.ctx.messages.get(key_of(session.account, session.device, args["conversation"], request))
     if stored is None:

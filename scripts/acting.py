@@ -148,7 +148,11 @@ class Person:
     async def connect(self, device: str | None = None) -> "Line":
         """A websocket that has said hello."""
         line = await Line.open(self.url)
-        await line.request("hello", token=self.token, device=device or secrets.token_hex(8), client="acting")
+        try:
+            await line.request("hello", token=self.token, device=device or secrets.token_hex(8), client="acting")
+        except BaseException:
+            await line.close()
+            raise
         return line
 
 

@@ -273,8 +273,9 @@ async def run(options: Options) -> int:
         raise CannotStart(f"port {options.port} is taken by another program: name another with --port")
     folder = DataFolder.open(options.data_dir, fresh=options.fresh)
     ended = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # ignored under nohup
+            asyncio.get_running_loop().add_signal_handler(number, ended.set)
     launcher = Launcher(options, folder)
     try:
         async with asyncio.TaskGroup() as group:

@@ -158,7 +158,8 @@ async def run(settings: Settings, *, patients: int, doctors: int) -> list[dict[s
 
 def write(lines: Sequence[Mapping[str, str]], out: Path) -> None:
     """One JSON line per account, readable by its owner alone: they carry tokens."""
-    out.touch(mode=0o600)
+    out.touch()
+    out.chmod(0o600)
     out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 

@@ -52,3 +52,9 @@ class ConsentTextRepository:
         found = await self._docs.find({"kind": kind, "effective_at": {"$lte": now}}).to_list(None)
         texts = cast("list[ConsentText]", found)
         return max(texts, key=lambda text: (text["effective_at"], text["created_at"], text["_id"]), default=None)
+
+    async def every(self) -> list[ConsentText]:
+        """All versions of all texts, the latest in force first within a kind."""
+        texts = cast("list[ConsentText]", await self._docs.find({}).to_list(None))
+        texts.sort(key=lambda text: (text["effective_at"], text["created_at"], text["_id"]), reverse=True)
+        return sorted(texts, key=lambda text: text["kind"])

@@ -1,9 +1,11 @@
 """The `doctors` collection: a doctor's page, licence and offer; `_id` is the id of the doctor's account."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, TypedDict, cast
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from storage.mongo import DuplicateKey, Store
+from storage.moves import HistoryEntry
 
 ServiceKind = Literal["consult", "followup"]
 
@@ -13,6 +15,7 @@ class Doctor(TypedDict):
 
     `institution` is where the doctor is registered first, `main_institution` whether that is this hospital, and
     `consent_document` the reference of its consent (R2-2). `online` is the doctor's own switch, not what is offered.
+    A `suspended` doctor's account is disabled or no doctor's any more. `history` is what the office changed.
     """
 
     _id: str
@@ -35,6 +38,8 @@ class Doctor(TypedDict):
     services: list[ServiceKind]
     fees: dict[str, int]
     online: bool
+    suspended: NotRequired[bool]
+    history: NotRequired[list[HistoryEntry]]
     rating_sum: int
     rating_count: int
     version: int
@@ -80,5 +85,30 @@ class DoctorRepository:
         changed = await self._docs.update_one(
             {"_id": id_, "rating_count": {"$lt": count}},
             {"$set": {"rating_sum": stars, "rating_count": count, "updated_at": at}, "$inc": {"version": 1}},
+        )
+        return bool(changed.matched_count)
+
+    async def change(
+        self, seen: Doctor, values: Mapping[str, Any], *, entries: Sequence[HistoryEntry], at: datetime
+    ) -> bool:
+        """Set `values` if the doctor is still as they were seen; False: someone changed them."""
+        changed = await self._docs.update_one(
+            {"_id": seen["_id"], "version": seen["version"]},
+            {
+                "$set": {**values, "updated_at": at},
+                "$inc": {"version": 1},
+                "$push": {"history": {"$each": list(entries)}},
+            },
+        )
+        return bool(changed.matched_count)
+
+    async def suspend(self, id_: str, suspended: bool, *, entry: HistoryEntry) -> bool:
+        """Take the doctor from those who may be asked, and offline, or let them back; False: nothing had to change."""
+        values: dict[str, Any] = {"suspended": suspended, "updated_at": entry["at"]}
+        if suspended:
+            values["online"] = False
+        changed = await self._docs.update_one(
+            {"_id": id_, "suspended": {"$ne": True} if suspended else True},
+            {"$set": values, "$inc": {"version": 1}, "$push": {"history": entry}},
         )
         return bool(changed.matched_count)

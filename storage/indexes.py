@@ -65,6 +65,7 @@ INDEXES: dict[str, list[Index]] = {
         ascending("audience", "phone_index", unique=True),
         ascending("audience", "login", unique=True, partial=when_text("login")),
         ascending("audience", "openid", unique=True, partial=when_text("openid")),
+        ascending("audience", "_id"),
     ],
     "sessions": [
         ascending("account_id", "_id"),

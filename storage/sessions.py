@@ -5,7 +5,7 @@ from typing import Literal, TypedDict, cast
 
 from storage.mongo import Store
 
-Ending = Literal["logout", "reused", "refused"]
+Ending = Literal["logout", "reused", "refused", "revoked"]
 
 
 class Session(TypedDict):

@@ -44,7 +44,7 @@ class Consent(TypedDict):
 
 
 class Visit(TypedDict):
-    """`condition` is the sealed JSON of the illness; `fee` in fen; `order_id` None when the visit is free."""
+    """`condition` is the sealed JSON of the illness, `advice` sealed; `fee` in fen; `order_id` None when it is free."""
 
     _id: str
     kind: VisitKind

@@ -49,6 +49,14 @@ def test_everything_the_image_copies_exists_and_is_let_through_to_the_builder():
     assert [source for source in copied if not (ROOT / source).exists()] == []
 
 
+def test_continuous_integration_runs_every_check_and_every_test_and_ends_with_the_tests():
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    programs = [line.split()[0] for line in lines if line.startswith("scripts/")]
+    assert programs == ["scripts/check", "scripts/test"]
+    assert "scripts/test --system" in "\n".join(lines)
+    assert all((ROOT / program).stat().st_mode & 0o111 == 0o111 for program in [*programs, ".ci/run"])
+
+
 def test_the_image_leaves_out_simulators_tests_and_programs():
     copied = " ".join(instruction("COPY"))
     assert not any(name in copied for name in ("simulators", "tests", "scripts", "embedded"))

@@ -9,7 +9,7 @@ from core.auth import SYSTEM
 from core.jobs import DutyFunction
 from core.orders import rules, service
 from core.outbox import Later
-from core.ports import AlreadyPaid, RefundRequest, RefundState, Rejected, Unavailable
+from core.ports import RefundRequest, RefundState, Rejected, Unavailable
 from storage.orders import Order
 from storage.visits import Visit
 
@@ -60,10 +60,7 @@ async def close(ctx: "Context", order: Order) -> None:
     """Make the gateway refuse late payers; if somebody was faster, the money goes back."""
     if order["payment_requested_at"] is None:
         return  # the gateway has never heard of it
-    try:
-        await ctx.payment.close(order["_id"])
-    except AlreadyPaid:
-        await service.follow_gateway(ctx, order)
+    await service.close_payment(ctx, order)
 
 
 async def query_payment(ctx: "Context", order: Order) -> None:
@@ -100,7 +97,7 @@ async def refund(ctx: "Context", order: Order) -> None:
                 out_refund_no=wanted["out_refund_no"],
                 amount=wanted["amount"],
                 total=order["amount"],
-                reason=wanted["reason"][: rules.REFUND_REASON_CHARACTERS],
+                reason=rules.REFUND_SAID,
             )
         )
     await service.record_refund(ctx, known)

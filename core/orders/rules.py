@@ -10,8 +10,8 @@ from storage.orders import Order, OrderRefund
 QUERY_AFTER: Final[Sequence[int]] = (5, 30, 120, 600)
 # While a refund is in process at the gateway.
 REFUND_QUERY_SECONDS: Final = 60
-# WeChat Pay refuses longer reasons of a refund; the whole one stays with the order.
-REFUND_REASON_CHARACTERS: Final = 80
+# What the payer reads in WeChat's bill. The order's own reason may hold a doctor's words, which are nobody's outside.
+REFUND_SAID: Final = "互联网医院咨询费退款"
 # WeChat Pay refuses a `time_expire` that is less than a minute away.
 SHORTEST_PAYMENT_SECONDS: Final = 65
 

@@ -5,7 +5,7 @@ numbers until the gateway has answered. So a repeated, late or lost notification
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -23,6 +23,7 @@ from core.ports import (
     Rejected,
     TradeState,
     Transaction,
+    Unavailable,
 )
 from storage.moves import duty
 from storage.orders import Order
@@ -82,22 +83,17 @@ async def open_payment(ctx: "Context", *, caller: Caller, order_id: str, openid:
     if openid is None:
         raise Conflict(code="wechat_required")
     now = ctx.clock.now()
-    await ctx.orders.note(
+    noted = await ctx.orders.note(
         order_id,
         at=now,
         set={"payment_requested_at": now},
         deadline_at=now + timedelta(seconds=rules.QUERY_AFTER[0]),
         where={"status": "pending"},
     )
-    request = PaymentRequest(
-        out_trade_no=order_id,
-        description=order["description"],
-        amount=order["amount"],
-        expires_at=max(order["expires_at"], now + timedelta(seconds=rules.SHORTEST_PAYMENT_SECONDS)),
-        payer_openid=openid,
-    )
+    if noted is None:
+        raise WrongState
     try:
-        return dict(await ctx.payment.prepay(request))
+        parameters = dict(await ctx.payment.prepay(_payment_of(order, openid, now)))
     except AlreadyPaid as error:
         await follow_gateway(ctx, order)
         raise Conflict(code="already_paid") from error
@@ -106,6 +102,41 @@ async def open_payment(ctx: "Context", *, caller: Caller, order_id: str, openid:
         if await follow_gateway(ctx, order):  # the gateway does not always say so when it has been paid
             raise Conflict(code="already_paid") from error
         raise ServiceUnavailable("支付暂不可用，请稍后再试") from error
+    await _require_still_pending(ctx, order)
+    return parameters
+
+
+def _payment_of(order: Order, openid: str, now: datetime) -> PaymentRequest:
+    return PaymentRequest(
+        out_trade_no=order["_id"],
+        description=order["description"],
+        amount=order["amount"],
+        expires_at=max(order["expires_at"], now + timedelta(seconds=rules.SHORTEST_PAYMENT_SECONDS)),
+        payer_openid=openid,
+    )
+
+
+async def _require_still_pending(ctx: "Context", order: Order) -> None:
+    """An order that was closed while its payment was being opened: the closing may have come first, so close again."""
+    standing = await get(ctx, order["_id"])
+    if standing is not None and standing["status"] == "pending":
+        return
+    if standing is not None and standing["paid_at"] is not None:
+        raise Conflict(code="already_paid")
+    await close_payment(ctx, order)
+    raise WrongState
+
+
+async def close_payment(ctx: "Context", order: Order) -> None:
+    """Make the gateway refuse late payers; if somebody was faster, the money is taken note of and goes back.
+
+    `Unavailable` when the gateway is away, or says that it is paid and not yet by what.
+    """
+    try:
+        await ctx.payment.close(order["_id"])
+    except AlreadyPaid as error:
+        if not await follow_gateway(ctx, order):
+            raise Unavailable("paid, and not to be seen yet") from error
 
 
 async def follow_gateway(ctx: "Context", order: Order) -> bool:

@@ -35,7 +35,7 @@ async def submit_paid(ctx: "Context", order: Order) -> None:
 async def announce(ctx: "Context", visit: Visit) -> None:
     """Say in the chat what has happened to the visit, each line once (its cause is the step of the history)."""
     for number, step in enumerate(visit["history"]):
-        said = rules.ANNOUNCEMENTS.get(step["act"])
+        said = rules.announcement(step["act"], visit["fee"])
         if said is None or visit["submitted_at"] is None:
             continue
         body = {"event": f"visit.{step['act']}", "text": said}

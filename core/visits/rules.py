@@ -50,11 +50,20 @@ ANNOUNCEMENTS: Final[Mapping[str, str]] = {
     "submit": "咨询已提交，请等待医生接诊",
     "accept": "医生已接诊，可以开始沟通",
     "cancel": "患者已取消咨询",
-    "decline": "医生未能接诊，费用将原路退回",
+    "decline": "医生未能接诊",
     "complete": "本次咨询已结束",
     "terminate": "医生已终止本次咨询，并建议到医院就诊",
-    "refund": "医生已退还本次费用，款项将原路退回",
+    "refund": "医生已退还本次费用",
 }
+# Said after these acts of a visit that costs something.
+MONEY_COMES_BACK: Final = "，款项将原路退回"
+_GIVING_BACK: Final = frozenset({"decline", "refund"})
+
+
+def announcement(act: str, fee: int) -> str | None:
+    """What the chat is told of an act; None: nothing."""
+    said = ANNOUNCEMENTS.get(act)
+    return said + MONEY_COMES_BACK if said and fee and act in _GIVING_BACK else said
 
 
 def deadline_of(status: Status, now: datetime, policy: Policy) -> datetime | None:

@@ -1,5 +1,6 @@
 """Visits: who may read them, and every move of the table, each one atomic update with what it owes."""
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 # A search by name reads the caller's own visits and looks inside, because names are sealed; it ends here.
 SEARCHED: Final = 2_000
+# A visit makes a few moves in its whole life: who is overtaken this often is told so.
+TRIES: Final = 3
+CONDITION_FIELD: Final = "visit.condition"
+ADVICE_FIELD: Final = "visit.advice"
 ENTERED_AT: Final = {"waiting": "submitted_at", "in_progress": "accepted_at"}
 
 
@@ -47,28 +52,27 @@ async def act(
 
     Of two that race exactly one wins. The same act again, by the same person, answers the visit as it stands.
     """
-    visit = await require_participant(ctx, caller, visit_id)
-    if act == "accept":
-        await directory.require_licensed(ctx, visit["doctor_id"])
-    if act == "refund" and visit["status"] == "completed":
-        return await _refund_completed(ctx, visit, by=caller.actor, reason=reason)
-    if _is_repeat(visit, act, caller):
-        return visit
-    moved = await move(ctx, visit, act, by=caller.actor, reason=reason, advice=advice, refund=refund)
-    if moved is not None:
-        return moved
-    again = await require_participant(ctx, caller, visit_id)
-    if _is_repeat(again, act, caller):
-        return again
-    moved = await move(ctx, again, act, by=caller.actor, reason=reason, advice=advice, refund=refund)
-    if moved is None:
-        raise WrongState
-    return moved
+    for _ in range(TRIES):
+        visit = await require_participant(ctx, caller, visit_id)
+        if _is_repeat(visit, act, caller):
+            return visit
+        if act == "refund" and not visit["fee"]:
+            raise WrongState("本次咨询未收取费用，无需退费")
+        if act == "accept":
+            await directory.require_licensed(ctx, visit["doctor_id"])
+        if act == "refund" and visit["status"] == "completed":
+            moved = await _refund_completed(ctx, visit, by=caller.actor, reason=reason)
+        else:
+            moved = await move(ctx, visit, act, by=caller.actor, reason=reason, advice=advice, refund=refund)
+        if moved is not None:
+            return moved
+    raise WrongState
 
 
 def _is_repeat(visit: Visit, act: str, caller: Caller) -> bool:
-    last = visit["history"][-1] if visit["history"] else None
-    return last is not None and last["act"] == act and last["actor"] == caller.id
+    """Whether the visit stands where this act of the caller's put it; what was only noted since moved nothing."""
+    steps = [step for step in visit["history"] if step["act"] == act or step["frm"] != step["to"]]
+    return bool(steps) and steps[-1]["act"] == act and steps[-1]["actor"] == caller.id
 
 
 async def move(
@@ -91,7 +95,8 @@ async def move(
     if frm not in row.frm or by.role not in row.roles:
         raise WrongState
     now = ctx.clock.now()
-    changes: dict[str, Any] = {"reason": reason, "advice": advice}
+    sealed = None if advice is None else ctx.cipher.seal(advice, field=ADVICE_FIELD)
+    changes: dict[str, Any] = {"reason": reason, "advice": sealed}
     if row.to in ENTERED_AT:
         changes[ENTERED_AT[row.to]] = now
     if row.to in rules.ENDED:
@@ -116,12 +121,11 @@ async def move(
     return cast("Visit", await ctx.visits.get(visit["_id"]))
 
 
-async def _refund_completed(ctx: "Context", visit: Visit, *, by: Actor, reason: str | None) -> Visit:
+async def _refund_completed(ctx: "Context", visit: Visit, *, by: Actor, reason: str | None) -> Visit | None:
+    """Note the refund of a visit that stays completed; None: the visit has changed meanwhile."""
     now = ctx.clock.now()
-    if visit["doctor_id"] != by.id or not rules.is_refundable_after_end(visit, now, ctx.policy):
+    if by.role not in rules.DOCTOR or not rules.is_refundable_after_end(visit, now, ctx.policy):
         raise WrongState
-    if any(step["act"] == "refund" for step in visit["history"]):
-        return visit
     noted = await ctx.visits.note(
         visit["_id"],
         entry=outbox.entry(by, "refund", frm="completed", to="completed", at=now, reason=reason),
@@ -130,7 +134,7 @@ async def _refund_completed(ctx: "Context", visit: Visit, *, by: Actor, reason: 
         where={"status": "completed", "version": visit["version"]},
     )
     if noted is None:
-        raise WrongState
+        return None
     await tell(ctx, noted)
     await ctx.duties.run_now("visits", visit["_id"])
     return cast("Visit", await ctx.visits.get(visit["_id"]))
@@ -192,7 +196,8 @@ async def _whose(
 
 def _mentions(ctx: "Context", visit: Visit, q: str) -> bool:
     name = ctx.cipher.open(visit["patient"]["name"], field="patient.name")
-    return q in name or q in ctx.cipher.open(visit["condition"], field="visit.condition")
+    condition = json.loads(ctx.cipher.open(visit["condition"], field=CONDITION_FIELD))
+    return q in name or any(q in said for said in condition.values())
 
 
 async def _department_of(ctx: "Context", caller: Caller) -> str:
@@ -203,9 +208,9 @@ async def _department_of(ctx: "Context", caller: Caller) -> str:
 
 
 async def require_nursed(ctx: "Context", caller: Caller, visit_id: str) -> Visit:
-    """A visit of the nurse's department; `NotFound` for any other."""
+    """A submitted visit of the nurse's department; `NotFound` for any other."""
     visit = await get(ctx, visit_id)
-    if visit is None or visit["department_id"] != await _department_of(ctx, caller):
+    if visit is None or visit["submitted_at"] is None or visit["department_id"] != await _department_of(ctx, caller):
         raise NotFound
     return visit
 

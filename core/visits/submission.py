@@ -10,6 +10,7 @@ from core.directory import service as directory
 from core.errors import Conflict, Invalid
 from core.ids import china_today, new_id
 from core.media import service as media
+from core.orders import service as orders
 from core.patients import service as patients
 from core.visits import rules, service
 from storage.moves import duty
@@ -19,7 +20,6 @@ from storage.visits import PatientSnapshot, Visit
 if TYPE_CHECKING:
     from core.context import Context
 
-CONDITION_FIELD: Final = "visit.condition"
 RETAIN: Final = "visit.retain_patient"
 
 
@@ -68,7 +68,7 @@ async def submit(
         doctor_name=doctor["name"],
         department_id=doctor["department_id"],
         consult_type={"id": consult_type["_id"], "name": consult_type["name"]},
-        condition=ctx.cipher.seal(json.dumps(form["condition"], ensure_ascii=False), field=CONDITION_FIELD),
+        condition=ctx.cipher.seal(json.dumps(form["condition"], ensure_ascii=False), field=service.CONDITION_FIELD),
         attachments=form["attachments"],
         consents=consents,
         fee=fee,
@@ -87,15 +87,23 @@ async def submit(
         duties=[duty(kind, visit_id, 0, now) for kind in ("visit.open_order" if fee else "visit.announce", RETAIN)],
     )
     if not await ctx.visits.add(visit):
-        raise Conflict(code="in_progress", retry_after=1)
+        first = await ctx.visits.by_request(caller.id, request_id)
+        if first is None:
+            raise LookupError("a visit was there and is gone")
+        return await _opened(ctx, first)
     if not fee:
         await service.tell(ctx, visit)
     return await _opened(ctx, visit)
 
 
 async def _opened(ctx: "Context", visit: Visit) -> Visit:
-    """The visit with its order open; after a crash in between, the repeat gets here."""
+    """The visit with its order open; after a crash in between, the repeat gets here.
+
+    `in_progress` while another process is still at it: the answer is kept under the request's key, and must be whole.
+    """
     await ctx.duties.run_now("visits", visit["_id"])
+    if visit["order_id"] is not None and await orders.get(ctx, visit["order_id"]) is None:
+        raise Conflict(code="in_progress", retry_after=1)
     return await service.get(ctx, visit["_id"]) or visit
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from core.compliance import age_on
 from core.ids import china_today
 from core.patients.rules import mask_name
-from core.visits.submission import CONDITION_FIELD
+from core.visits.service import ADVICE_FIELD, CONDITION_FIELD
 from storage.orders import Order
 from storage.visits import Visit
 
@@ -39,6 +39,7 @@ async def detail(ctx: "Context", visit: Visit) -> dict[str, Any]:
     return {
         **item(ctx, visit),
         "patient": _patient(ctx, visit, masked=False),
+        "advice": visit["advice"] and ctx.cipher.open(visit["advice"], field=ADVICE_FIELD),
         "attachments": [_attachment(one) for one in await ctx.media.many(visit["attachments"])],
         "order": order,
         "conversation": visit["_id"],

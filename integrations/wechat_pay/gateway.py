@@ -1,15 +1,25 @@
 """WeChat Pay's JSAPI channel behind the hospital's payment port (pay.weixin.qq.com/doc/v3)."""
 
+import asyncio
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import TypeVar
 
 from wechatpayv3.async_ import AsyncWeChatPay
 
-from core.ports import AlreadyPaid, BadNotification, PaymentRequest, Refund, RefundRequest, Transaction, Unavailable
-from integrations.wechat_pay import reading
+from core.ports import (
+    AlreadyPaid,
+    BadNotification,
+    Bill,
+    PaymentRequest,
+    Refund,
+    RefundRequest,
+    Transaction,
+    Unavailable,
+)
+from integrations.wechat_pay import bills, reading
 from integrations.wechat_pay.calls import Answer, call, require_success
 from integrations.wechat_pay.client import make_client
 from integrations.wechat_pay.config import WeChatPayConfig
@@ -24,6 +34,9 @@ MINIMUM_VALIDITY = timedelta(seconds=65)
 # Letters that stand in a path as they are: another would be escaped there but not in what is signed.
 OUT_TRADE_NO = re.compile(r"[0-9A-Za-z_\-*]{6,32}")
 OUT_REFUND_NO = re.compile(r"[0-9A-Za-z_\-*]{1,64}")
+
+# A busy day's bill is some megabytes.
+BILL_SECONDS = 30.0
 
 UNKNOWN = frozenset({"ORDER_NOT_EXIST", "RESOURCE_NOT_EXISTS"})
 PAYMENT_EVENTS = frozenset({"TRANSACTION.SUCCESS"})
@@ -133,6 +146,46 @@ class WeChatPay:
         if refund.out_refund_no != out_refund_no:
             raise Unavailable("wechat_pay query_refund: the answer is about another refund")
         return refund
+
+    async def bill(self, day: date) -> Bill:
+        """All payments and refunds of a day of China; a day without any is an empty bill.
+
+        `Unavailable` before 10:00 of the next day, while the gateway still makes it, and when the file does not hold.
+        """
+        if self._now() < bills.made_at(day):
+            raise Unavailable("wechat_pay bill: made at 10:00 of the next day")
+        answer = await self._call("bill", day.isoformat(), lambda: self._client.trade_bill(bill_date=day.isoformat()))
+        if answer.code == "NO_STATEMENT_EXIST":
+            return Bill(day)
+        if answer.code == "STATEMENT_CREATING":
+            raise Unavailable("wechat_pay bill: it is being made")
+        require_success(answer)
+        content = await self._download(day, _read("bill", lambda: reading.bill_address(answer.document)))
+        named = {name: str(answer.document.get(name)) for name in ("hash_type", "hash_value")}
+        config = self._config
+
+        def understand() -> Bill:
+            return bills.read(bills.unpack(content, **named), day, mchid=config.mchid, appid=config.appid)
+
+        return await asyncio.to_thread(_read, "bill", understand)
+
+    async def _download(self, day: date, address: str) -> bytes:
+        """The file behind the address, which must be the gateway's own. It is not signed: the digest vouches for it."""
+        if not address.startswith(f"{self._config.base_url.rstrip('/')}/"):
+            raise Unavailable("wechat_pay bill: an address that is not the gateway's")
+        content = b""
+
+        async def fetch() -> tuple[int, str | bytes]:
+            nonlocal content
+            status, body = await self._client.download_bill(url=address)
+            if status != 200:
+                return status, body
+            content = body.encode() if isinstance(body, str) else body
+            return 204, b""
+
+        answer = await call("download_bill", day.isoformat(), fetch, seconds=BILL_SECONDS)
+        require_success(answer)
+        return content
 
     def read_payment_notification(self, headers: Mapping[str, str], body: bytes) -> Transaction:
         """Verify, check the age (±300 s), decrypt and read a payment callback; `BadNotification` when it is not one.

@@ -4,6 +4,7 @@ Amounts are integers in fen, times RFC 3339 with a zone and given back in UTC (p
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,7 +38,7 @@ def transaction(document: Any, *, mchid: str, appid: str) -> Transaction:
 def refund(document: Any) -> Refund:
     """A refund as the API answers it."""
     document = _object(document)
-    return _refund(document, "status")
+    return replace(_refund(document, "status"), accepted_at=_optional_time(document, "create_time"))
 
 
 def refund_event(document: Any, *, mchid: str) -> Refund:
@@ -45,6 +46,11 @@ def refund_event(document: Any, *, mchid: str) -> Refund:
     document = _object(document)
     _require_equal(document, "mchid", mchid)
     return _refund(document, "refund_status")
+
+
+def bill_address(document: Any) -> str:
+    """Where a bill is to be had."""
+    return _text(_object(document), "download_url")
 
 
 def _refund(document: Mapping[str, Any], state_field: str) -> Refund:
@@ -90,3 +96,7 @@ def _time(document: Mapping[str, Any], name: str) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(f"{name} without a zone")
     return moment.astimezone(UTC)
+
+
+def _optional_time(document: Mapping[str, Any], name: str) -> datetime | None:
+    return _time(document, name) if name in document else None

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -12,6 +12,7 @@ from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+from core import tasks
 from core.auth import TokenSigner
 from core.context import Context
 from core.http import HospitalApplication
@@ -129,9 +130,7 @@ async def process(
     hub.start()
     socket, port = bind_unused_port()
     server = HTTPServer(
-        HospitalApplication(
-            ctx, [*REST_ROUTES, *SOCKET_ROUTES], hub=hub, allowed_origins=["https://h5.example.org"]
-        )
+        HospitalApplication(ctx, [*REST_ROUTES, *SOCKET_ROUTES], hub=hub, allowed_origins=["https://h5.example.org"])
     )
     server.add_sockets([socket])
     running = Process(ctx, hub, journal, bus, server, port)
@@ -198,6 +197,13 @@ async def stored(store: Store, conversation: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda message: message["seq"])
 
 
+async def until(holds: Callable[[], Any]) -> None:
+    """Wait, within bounds, for what no event tells of."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not holds():  # noqa: ASYNC110 - the state of another task, which sets no event
+            await asyncio.sleep(0.005)
+
+
 class Refused(Exception):
     """A request was answered with an error."""
 
@@ -220,7 +226,7 @@ class Line:
         self._told = asyncio.Condition()
         self._closed = asyncio.Event()
         self._sent = 0
-        self._reading = asyncio.get_running_loop().create_task(self._read())
+        self._reading = tasks.spawn("test.line", self._read())
 
     async def _read(self) -> None:
         while (frame := await self.connection.read_message()) is not None:

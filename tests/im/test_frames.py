@@ -28,7 +28,9 @@ def test_any_text_is_requests_or_a_bad_frame(frame):
 
 
 ids = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
-requests = st.fixed_dictionaries({"id": ids, "op": st.text(), "args": st.dictionaries(st.text(), json_values, max_size=3)})
+requests = st.fixed_dictionaries(
+    {"id": ids, "op": st.text(), "args": st.dictionaries(st.text(), json_values, max_size=3)}
+)
 
 
 @given(st.lists(requests, min_size=1, max_size=BATCH))

@@ -62,7 +62,12 @@ async def test_a_query_out_of_bounds_is_invalid(server, visit, query):
 
 @pytest.mark.parametrize(
     ("role", "status", "code"),
-    [("patient", 404, "not_found"), ("doctor", 404, "not_found"), ("nurse", 403, "forbidden"), ("admin", 403, "forbidden")],
+    [
+        ("patient", 404, "not_found"),
+        ("doctor", 404, "not_found"),
+        ("nurse", 403, "forbidden"),
+        ("admin", 403, "forbidden"),
+    ],
 )
 async def test_others_do_not_read_it(server, visit, role, status, code):
     answered, problem = await get(server, visit, "01KAQ0000000000000000000ZZ", role)

@@ -10,15 +10,9 @@ from core.policy import Policy
 from im import hub as hubs
 from im.frames import Close
 from im.outgoing import BYTES
-from tests.im.house import add_visit, token
+from tests.im.house import add_visit, token, until
 
 pytestmark = pytest.mark.gen_test(timeout=20)
-
-
-async def until(holds) -> None:
-    async with asyncio.timeout(8):
-        while not holds():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_device_that_opens_a_newer_socket_loses_the_older_one(server, visit):
@@ -157,7 +151,7 @@ async def test_presence_is_given_up_with_the_last_socket(start, visit):
     assert await second.bus.is_online([visit.patient]) == {visit.patient}
     await tablet.close()
     async with asyncio.timeout(8):
-        while await second.bus.is_online([visit.patient]):
+        while await second.bus.is_online([visit.patient]):  # noqa: ASYNC110 - Redis tells nobody
             await asyncio.sleep(0.01)
 
 

@@ -99,7 +99,11 @@ async def test_a_busy_conversation_does_not_hold_up_the_others(process, indexed,
 async def test_two_processes_number_one_conversation_without_gap_or_double(start, indexed, visit):
     first, second = await start(), await start()
     places = await asyncio.gather(
-        *(post(process, visit, f"{name}{number}") for number in range(40) for name, process in (("a", first), ("b", second)))
+        *(
+            post(process, visit, f"{name}{number}")
+            for number in range(40)
+            for name, process in (("a", first), ("b", second))
+        )
     )
     assert sorted(place.seq for place in places) == list(range(1, 81))
     lying = await stored(indexed, visit.id)

@@ -9,6 +9,7 @@ from im import standing as standings
 from im.standing import Standings
 from storage.bus import Bus
 from storage.mongo import STORE_AWAY
+from tests.im.house import until
 
 pytestmark = pytest.mark.gen_test(timeout=20)
 
@@ -71,8 +72,7 @@ async def test_a_move_told_during_a_read_is_not_forgotten(bus, visits):
     known = Standings(visits, bus)
     visits.gate.clear()
     reading = asyncio.gather(known.get("v"))
-    while not visits.reads:
-        await asyncio.sleep(0)
+    await until(lambda: visits.reads)
     visits.status = "completed"
     await bus.broadcast("visit.moved", {"visit": "v"})
     visits.gate.set()

@@ -44,7 +44,10 @@ async def test_a_page_ends_where_the_frame_is_full(server, visit):
     line = await server.line(visit.patient)
     for _ in range(2):
         await line.batch(
-            *(line.ask("message.send", conversation=visit.id, kind="text", body={"text": "汉" * 2_000}) for _ in range(9))
+            *(
+                line.ask("message.send", conversation=visit.id, kind="text", body={"text": "汉" * 2_000})
+                for _ in range(9)
+            )
         )
     page = await line.request("sync", cursors={visit.id: 0}, limit=200)
     assert page["more"]

@@ -1,3 +1,4 @@
+import ast
 import json
 import os
 import shutil
@@ -107,6 +108,13 @@ def test_a_python_that_is_too_old_with_no_newer_beside_it_is_refused(monkeypatch
     monkeypatch.setattr(bootstrap, "NEWER_NAMES", ("python-that-nobody-has",))
     with pytest.raises(CannotStart, match=r"Python 3\.11 or newer is needed, this is "):
         require_python()
+
+
+@pytest.mark.parametrize("name", ["server", "test", "check", "walkthrough", "seed", "bootstrap.py", "__init__.py"])
+def test_what_runs_before_the_version_is_known_can_be_read_by_an_old_python(name):
+    source = (Path(bootstrap.__file__).parent / name).read_text(encoding="utf-8")
+    assert "from __future__ import annotations" in source or "->" not in source
+    ast.parse(source, feature_version=(3, 7))
 
 
 def test_a_python_that_lacks_a_module_is_refused_by_name(monkeypatch):

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import shutil
@@ -35,6 +36,15 @@ def folder(loaded, tmp_path) -> Path:
     return tmp_path / "var"
 
 
+@pytest.fixture(scope="module")
+def running(loaded, tmp_path_factory) -> Iterator[Launched]:
+    """A server that runs while it is only looked at."""
+    shutil.copytree(loaded, folder := tmp_path_factory.mktemp("running") / "var")
+    server = Launched(folder, free_port()).ready()
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def launch() -> Iterator[Launch]:
     """Starts servers; none is left behind."""
@@ -50,32 +60,31 @@ def launch() -> Iterator[Launch]:
 
 
 def kill_all(server: Launched) -> None:
-    """kill -9 of every process, the launcher's children first."""
+    """kill -9 of every process, the launcher's children first; what it started again meanwhile dies with it."""
     everything = sorted(processes_of(server.folder).keys() - {server.process.pid}, reverse=True)
     for pid in [*everything, server.process.pid]:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # a child of a child that is gone already
+            os.kill(pid, signal.SIGKILL)
     server.process.wait()
-    for pid in everything:
+    for pid in {*everything, *processes_of(server.folder)}:
         wait_until_gone(pid)
 
 
 @pytest.mark.timeout(180)
-def test_what_is_printed_is_true_and_ctrl_c_ends_everything_in_order(folder, launch):
-    server = launch(folder).ready()
-    assert f"  地址 Address       {server.url}" in server.printed
-    assert server.get("/readyz") == (200, "ready\n")
-    assert server.get("/api/docs/")[0] == 200
-    assert server.post("/api/v1/auth/login", LOGIN)[0] == 200
-    assert server.end() == (0, "")
-    assert processes_of(folder) == {}
-    assert not (folder / "running.json").exists()
+def test_what_is_printed_is_true(running):
+    assert f"  地址 Address       {running.url}" in running.printed
+    assert running.get("/readyz") == (200, "ready\n")
+    assert running.get("/api/docs/")[0] == 200
+    assert running.post("/api/v1/auth/login", LOGIN)[0] == 200
 
 
 @pytest.mark.timeout(180)
-def test_sigterm_is_as_good_as_ctrl_c(folder, launch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_and_its_like_end_everything_in_order(folder, launch, number):
     server = launch(folder).ready()
-    assert server.end(signal.SIGTERM) == (0, "")
+    assert server.end(number) == (0, "")
     assert processes_of(folder) == {}
+    assert not (folder / "running.json").exists()
 
 
 @pytest.mark.timeout(180)
@@ -112,27 +121,23 @@ def test_a_part_that_dies_is_started_again(folder, launch, part, module):
 
 
 @pytest.mark.timeout(180)
-def test_other_programs_find_the_simulators_and_the_stores_in_running_json(folder, launch):
-    server = launch(folder).ready()
-    file = folder / "running.json"
-    running = json.loads(file.read_text())
-    assert (running["url"], running["process"]) == (server.url, server.process.pid)
-    assert running["simulators"].keys() == {"wechat_pay", "wechat_login", "sms", "identity"}
-    assert running["settings"]["LISTEN_PORT"] == server.url.rpartition(":")[2]
-    assert running["settings"].keys() >= {"MONGO_URI", "REDIS_URL", "WECHAT_PAY_FILE"}
-    assert not any("KEY" in name for name in running["settings"])
+def test_other_programs_find_the_simulators_and_the_stores_in_running_json(running):
+    file = running.folder / "running.json"
+    noted = json.loads(file.read_text())
+    assert (noted["url"], noted["process"]) == (running.url, running.process.pid)
+    assert noted["simulators"].keys() == {"wechat_pay", "wechat_login", "sms", "identity"}
+    assert noted["settings"]["LISTEN_PORT"] == running.url.rpartition(":")[2]
+    assert noted["settings"].keys() >= {"MONGO_URI", "REDIS_URL", "WECHAT_PAY_FILE"}
+    assert not any("KEY" in name for name in noted["settings"])
     assert file.stat().st_mode & 0o777 == 0o600
-    assert server.end() == (0, "")
 
 
 @pytest.mark.timeout(180)
-def test_a_second_server_on_the_same_folder_is_refused_and_the_first_goes_on(folder, launch):
-    first = launch(folder).ready()
-    second = launch(folder, "--fresh").refused()
-    expected = f"scripts/server: another server (process {first.process.pid}) is using {folder}\n"
+def test_a_second_server_on_the_same_folder_is_refused_and_the_first_goes_on(running, launch):
+    second = launch(running.folder, "--fresh").refused()
+    expected = f"scripts/server: another server (process {running.process.pid}) is using {running.folder}\n"
     assert second == (1, expected)
-    assert first.get("/readyz") == (200, "ready\n")
-    assert first.end() == (0, "")
+    assert running.get("/readyz") == (200, "ready\n")
 
 
 def test_a_port_that_is_taken_is_one_line_and_nothing_is_made(tmp_path, launch):
