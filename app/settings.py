@@ -37,6 +37,7 @@ FAMILIES: Final = (
     "RETAIN_",
     "FIELD_",
     "BLIND_",
+    "STAFF_",
 )
 
 
@@ -66,6 +67,7 @@ class Settings:
     proxy_headers: bool = named(False, "trust X-Forwarded-For and -Proto of the proxy in front")
     drain_seconds: int = named(20, "over how long a stopping process sends its sockets elsewhere")
     production: bool = named(False, "refuse demo secrets and embedded stores")
+    staff_second_factor: str = named("optional", "`required`: staff log in with a second factor only, or `optional`")
     log_level: str = named("info", "`debug`, `info`, `warning` or `error`")
     token_keys: str = named(..., 'JSON {"key id": "base64 of 32 bytes"}: access tokens', secret=True)
     token_key: str = named(..., "id of the key that signs new access tokens")
@@ -189,6 +191,8 @@ def _refuse_contradictions(settings: Settings) -> None:
         raise BadSettings("MONGO_DRIVER must be motor or pymongo")
     if settings.log_level not in LOG_LEVELS:
         raise BadSettings(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
+    if settings.staff_second_factor not in ("required", "optional"):
+        raise BadSettings("STAFF_SECOND_FACTOR must be required or optional")
     if not 0 <= settings.listen_port <= HIGHEST_PORT:
         raise BadSettings(f"LISTEN_PORT must lie between 0 and {HIGHEST_PORT}")
     if not settings.public_url.startswith(("http://", "https://")) or settings.public_url.endswith("/"):
@@ -222,3 +226,5 @@ def _refuse_demo(settings: Settings) -> None:
     for name in ("public_url", "wechat_pay_url", "wechat_url", "sms_url", "identity_url"):
         if not getattr(settings, name).startswith("https://"):
             raise BadSettings(f"{name.upper()} must be https in production")
+    if settings.staff_second_factor != "required":
+        raise BadSettings("STAFF_SECOND_FACTOR must be required in production")

@@ -11,7 +11,11 @@ from app.settings import Settings, key_of, keys_of, vendor_file
 from core.accounts import handlers as account_handlers
 from core.auth import TokenSigner
 from core.backoffice import handlers as backoffice_handlers
+from core.backoffice.live import LiveSettings
+from core.cashier import handlers as cashier_handlers
+from core.cashier import jobs as cashier_jobs
 from core.context import Context, Secrets
+from core.desk import handlers as desk_handlers
 from core.directory import handlers as directory_handlers
 from core.directory.catalogue import Catalogue
 from core.health import ROUTES as HEALTH_ROUTES
@@ -58,11 +62,15 @@ from storage.messages import MessageRepository
 from storage.migrations import migrate
 from storage.mongo import Store
 from storage.orders import OrderRepository
+from storage.patient_groups import PatientGroupRepository
 from storage.patients import PatientRepository
+from storage.quick_replies import QuickReplyRepository
 from storage.ratings import RatingRepository
+from storage.reconciliations import ReconciliationRepository
 from storage.redis import connect
 from storage.revocations import Revocations
 from storage.sessions import SessionRepository
+from storage.settings_changes import SettingsChangeRepository
 from storage.tickets import Tickets
 from storage.token_cache import SharedTokenCache
 from storage.versions import VersionRepository
@@ -79,8 +87,10 @@ REST_ROUTES: Final[list[Any]] = [
     *media_handlers.ROUTES,
     *visit_handlers.ROUTES,
     *rating_handlers.ROUTES,
+    *desk_handlers.ROUTES,
     *order_handlers.ROUTES,
     *backoffice_handlers.ROUTES,
+    *cashier_handlers.ROUTES,
     *chat_handlers.REST_ROUTES,
 ]
 SOCKET_ROUTES: Final[list[Any]] = [*chat_handlers.SOCKET_ROUTES]
@@ -88,7 +98,7 @@ SOCKET_ROUTES: Final[list[Any]] = [*chat_handlers.SOCKET_ROUTES]
 DUTIES: Final[Mapping[str, DutyFunction]] = {**order_jobs.DUTIES, **visit_jobs.DUTIES, **rating_jobs.DUTIES}
 DEADLINES: Final[Mapping[str, DutyFunction]] = {**visit_jobs.DEADLINES, **order_jobs.DEADLINES}
 # Seconds between two runs, and what is run; by whichever worker comes first.
-PERIODIC: Final[list[tuple[int, Callable[[Context], Awaitable[Any]]]]] = [*media_jobs.PERIODIC]
+PERIODIC: Final[list[tuple[int, Callable[[Context], Awaitable[Any]]]]] = [*media_jobs.PERIODIC, *cashier_jobs.PERIODIC]
 
 
 @dataclass
@@ -173,18 +183,24 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
     orders = OrderRepository(store)
     doctors = DoctorRepository(store)
     departments = DepartmentRepository(store)
+    settings_changes = SettingsChangeRepository(store)
+    live = LiveSettings(settings.policy, settings_changes, bus)
+    await live.start()
+    closers.append(live.stop)
     catalogue = Catalogue(
-        doctors=doctors, departments=departments, versions=VersionRepository(store), bus=bus, policy=settings.policy
+        doctors=doctors, departments=departments, versions=VersionRepository(store), bus=bus, policy=live.policy
     )
+    live.on_change.append(catalogue.forget_offers)
     await catalogue.start()
     closers.append(catalogue.stop)
-    journal = Journal(messages, conversations, visits, bus, cipher, clock, settings.policy)
+    journal = Journal(messages, conversations, visits, bus, cipher, clock, live.policy)
     journal.start()
     closers.append(journal.stop)
     ctx = Context(
         process=process,
         clock=clock,
-        policy=settings.policy,
+        policy=live.policy,
+        second_factor_required=settings.staff_second_factor == "required",
         secrets=Secrets(codes=key_of(settings, "code_key"), links=key_of(settings, "link_key")),
         tokens=TokenSigner(keys_of(settings, "token_keys"), settings.token_key),
         cipher=cipher,
@@ -194,13 +210,17 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
         hospitals=HospitalRepository(store),
         departments=departments,
         doctors=doctors,
+        settings_changes=settings_changes,
         consult_types=ConsultTypeRepository(store),
         consent_texts=ConsentTextRepository(store),
         patients=PatientRepository(store),
         media=MediaRepository(store),
         visits=visits,
         orders=orders,
+        reconciliations=ReconciliationRepository(store),
         ratings=RatingRepository(store),
+        patient_groups=PatientGroupRepository(store),
+        quick_replies=QuickReplyRepository(store),
         conversations=conversations,
         messages=messages,
         idempotency=IdempotencyRepository(store),
@@ -211,6 +231,7 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
         login_codes=LoginCodes(redis),
         tickets=Tickets(redis),
         catalogue=catalogue,
+        settings=live,
         workshop=workshop,
         duties=duties,
         journal=journal,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from core.auth import TokenSigner
+    from core.backoffice.live import LiveSettings
     from core.directory.catalogue import Catalogue
     from core.ids import Clock
     from core.jobs import DutyRunner
@@ -33,10 +34,14 @@ if TYPE_CHECKING:
     from storage.messages import MessageRepository
     from storage.mongo import Store
     from storage.orders import OrderRepository
+    from storage.patient_groups import PatientGroupRepository
     from storage.patients import PatientRepository
+    from storage.quick_replies import QuickReplyRepository
     from storage.ratings import RatingRepository
+    from storage.reconciliations import ReconciliationRepository
     from storage.revocations import Revocations
     from storage.sessions import SessionRepository
+    from storage.settings_changes import SettingsChangeRepository
     from storage.tickets import Tickets
     from storage.visits import VisitRepository
 
@@ -58,6 +63,8 @@ class Context:
     process: str
     clock: Clock
     policy: Policy
+    second_factor_required: bool
+    """Staff log in with a second factor only (R6-4)."""
     secrets: Secrets
     tokens: TokenSigner
     cipher: FieldCipher
@@ -68,13 +75,17 @@ class Context:
     hospitals: HospitalRepository
     departments: DepartmentRepository
     doctors: DoctorRepository
+    settings_changes: SettingsChangeRepository
     consult_types: ConsultTypeRepository
     consent_texts: ConsentTextRepository
     patients: PatientRepository
     media: MediaRepository
     visits: VisitRepository
     orders: OrderRepository
+    reconciliations: ReconciliationRepository
     ratings: RatingRepository
+    patient_groups: PatientGroupRepository
+    quick_replies: QuickReplyRepository
     conversations: ConversationRepository
     messages: MessageRepository
     idempotency: IdempotencyRepository
@@ -87,6 +98,7 @@ class Context:
     tickets: Tickets
 
     catalogue: Catalogue
+    settings: LiveSettings
     workshop: Workshop
     duties: DutyRunner
 

@@ -29,6 +29,8 @@ CODES: Final[Mapping[str, Code]] = {
     "forbidden": Code(403, "没有权限进行此操作"),
     "locked": Code(403, "密码错误次数过多，账号已暂时锁定"),
     "account_disabled": Code(403, "账号已停用，请联系医院"),
+    "password_expired": Code(403, "初始密码已过期，请联系管理员重置"),
+    "elevation_required": Code(403, "此操作需要重新验证身份，请输入密码或动态验证码"),
     "not_found": Code(404, "内容不存在"),
     "method_not_allowed": Code(405, "不支持的请求方式"),
     "conflict": Code(409, "数据已被更改，请刷新后重试"),

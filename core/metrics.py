@@ -10,3 +10,6 @@ DUTY_SECONDS = Histogram("duty_seconds", "Time a duty took, by kind", ["kind"])
 DUTIES_DEAD = Counter("duties_dead_total", "Duties left to a person, by kind", ["kind"])
 SWEPT = Counter("deadlines_total", "Deadlines that came, by collection", ["collection"])
 LOOP_LAG = Gauge("event_loop_lag_seconds", "How late the event loop woke up, last probe")
+RECONCILIATION_DIFFERENCES = Counter(
+    "reconciliation_differences_total", "Differences between our orders and the gateway's bill, by kind", ["kind"]
+)

@@ -2,9 +2,12 @@
 
 `app/settings.py` reads every field from the environment (`VISIT_UNPAID_SECONDS` for `visit_unpaid_seconds`) and refuses
 values outside the bounds; legal bounds name their rule. Durations are seconds, sizes bytes, money fen.
+
+The back office may set most of them while the hospital runs (`core/backoffice/live.py`): what reads `ctx.policy.x` when
+it needs x sees the change at once. Those that a process reads once, as it starts, are `fixed`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 MINUTE = 60
@@ -13,14 +16,14 @@ DAY = 24 * HOUR
 MIB = 1024 * 1024
 
 
-def number(default: int, low: int, high: int, meaning: str) -> Any:
+def number(default: int, low: int, high: int, meaning: str, *, fixed: bool = False) -> Any:
     """A whole number with its bounds, both included."""
-    return field(default=default, metadata={"low": low, "high": high, "meaning": meaning})
+    return field(default=default, metadata={"low": low, "high": high, "meaning": meaning, "fixed": fixed})
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What may be set without touching code. Field metadata carries `low`, `high` and `meaning`."""
+    """What may be set without touching code. Field metadata carries `low`, `high`, `meaning` and `fixed`."""
 
     access_token_seconds: int = number(15 * MINUTE, 60, HOUR, "life of an access token")
     refresh_token_seconds: int = number(30 * DAY, HOUR, 90 * DAY, "life of an unused refresh token")
@@ -34,12 +37,16 @@ class Policy:
     login_per_minute_per_address: int = number(60, 1, 100_000, "login attempts of an address in a minute")
     password_tries: int = number(5, 3, 10, "wrong staff passwords before the lock (R6-4)")
     password_lock_seconds: int = number(15 * MINUTE, 5 * MINUTE, DAY, "how long the lock holds (R6-4)")
+    initial_password_seconds: int = number(
+        3 * DAY, HOUR, 7 * DAY, "a password made by the office must be changed within"
+    )
+    elevation_seconds: int = number(5 * MINUTE, MINUTE, 15 * MINUTE, "a dangerous act may follow its proof for (R6-4)")
     visits_per_hour: int = number(30, 1, 10_000, "visits an account may open in an hour")
     uploads_per_hour: int = number(200, 1, 100_000, "media an account may upload in an hour")
     media_image_bytes: int = number(20 * MIB, MIB, 100 * MIB, "largest image")
     media_video_bytes: int = number(200 * MIB, MIB, 2048 * MIB, "largest video")
     media_file_bytes: int = number(20 * MIB, MIB, 100 * MIB, "largest other file (PDF)")
-    media_image_pixels: int = number(50_000_000, 1_000_000, 200_000_000, "largest image in pixels")
+    media_image_pixels: int = number(50_000_000, 1_000_000, 200_000_000, "largest image in pixels", fixed=True)
     media_link_seconds: int = number(5 * MINUTE, 10, 5 * MINUTE, "life of a signed media link")
     media_orphan_seconds: int = number(DAY, HOUR, 30 * DAY, "how long an unfinished upload is kept")
     visit_unpaid_seconds: int = number(15 * MINUTE, MINUTE, DAY, "an unpaid visit expires after")
@@ -56,9 +63,25 @@ class Policy:
     practice_years: int = number(3, 3, 50, "independent practice a doctor needs (R2-2, 诊疗办法 25)")
     consult_fee_low: int = number(0, 0, 1_000_000, "lowest consultation fee, fen")
     consult_fee_high: int = number(50_000, 0, 1_000_000, "highest consultation fee, fen")
+    groups_per_doctor: int = number(50, 1, 200, "groups a doctor may sort patients into")
+    patients_per_group: int = number(1_000, 1, 10_000, "patients a doctor's group may hold")
+    quick_replies_per_doctor: int = number(50, 1, 200, "sentences a doctor may keep for quick replies")
     retain_record_years: int = number(15, 15, 100, "visits, consents, evidence kept after the last visit (R5-1)")
     retain_chat_years: int = number(5, 3, 100, "chat kept for (R5-2)")
     socket_messages_per_minute: int = number(60, 1, 1_000_000, "chat messages an account may send in a minute")
     socket_frames_per_second: int = number(50, 1, 1_000_000, "frames a socket may send in a second")
-    socket_accepts_per_second: int = number(500, 1, 1_000_000, "sockets a process takes in a second before it sheds (4013)")
+    socket_accepts_per_second: int = number(
+        500, 1, 1_000_000, "sockets a process takes in a second before it sheds (4013)"
+    )
     heartbeat_seconds: int = number(25, 5, 60, "pause between the server's protocol pings")
+
+
+class LivePolicy(Policy):
+    """A policy whose numbers are exchanged while it is in use; reading one costs what it costs of any other.
+
+    All are exchanged in one step of the interpreter, so that nobody sees half of a change. It is no key of anything.
+    """
+
+    def take(self, other: Policy) -> None:
+        """Be like the other from now on."""
+        vars(self).update({one.name: getattr(other, one.name) for one in fields(Policy)})

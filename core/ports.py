@@ -152,8 +152,14 @@ class PaymentGateway(Protocol):
     async def query_refund(self, out_refund_no: str) -> Refund | None:
         """The refund as it stands; None when the gateway knows no such number."""
 
+    async def refund_to_merchant(self, refund_id: str, out_refund_no: str) -> Refund:
+        """Have an ABNORMAL refund paid out to our own bank account, from where it reaches the payer by hand.
+
+        `Rejected` when it is not ABNORMAL at the gateway.
+        """
+
     async def bill(self, day: date) -> Bill:
-        """All payments and refunds of a day; `Unavailable` until it has been made, at 10:00 in China on the next day."""
+        """All payments and refunds of a day; `Unavailable` until it is made, at 10:00 of China's next day."""
 
     def read_payment_notification(self, headers: Mapping[str, str], body: bytes) -> Transaction:
         """Verify, check the age (±300 s), decrypt and read a payment callback; `BadNotification` when it is not one."""

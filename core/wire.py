@@ -1,5 +1,6 @@
 """What every door reads and writes by: JSON, and pieces of schemas (times, identifiers, pages of lists)."""
 
+import functools
 import json
 import math
 import re
@@ -138,12 +139,15 @@ def page(items: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
     return {"items": shown, "next_cursor": shown[-1]["_id"] if len(items) > limit else None}
 
 
+@functools.cache
 def page_of(item: type[Schema] | Schema) -> Schema:
-    """The answer schema of a list of `item`."""
+    """The answer schema of a list of `item`; of one item there is one, which the API document names after it."""
     inner = item if isinstance(item, Schema) else item()
     name = f"{type(inner).__name__}Page"
     shape: dict[str, fields.Field[Any]] = {
         "items": fields.List(fields.Nested(inner), required=True),
         "next_cursor": fields.Str(allow_none=True),
     }
-    return Schema.from_dict(shape, name=name)()
+    made = Schema.from_dict(shape, name=name)
+    made.__module__ = type(inner).__module__
+    return made()

@@ -83,7 +83,13 @@ class AccountRepository:
         return cast("list[Account]", await self._store.aggregate(self._docs, [*stages, {"$limit": limit}]))
 
     async def alter(
-        self, seen: Account, values: Mapping[str, Any], *, entries: Sequence[HistoryEntry], call_back: bool, at: datetime
+        self,
+        seen: Account,
+        values: Mapping[str, Any],
+        *,
+        entries: Sequence[HistoryEntry],
+        call_back: bool,
+        at: datetime,
     ) -> bool:
         """Write what the office changed if role, status, phone and epoch are still as seen; False: they are not.
 
@@ -95,7 +101,7 @@ class AccountRepository:
         }
         if call_back:
             update["$inc"] = {"epoch": 1}
-        as_seen = {name: seen[name] for name in ("_id", "role", "status", "phone_index", "epoch")}  # type: ignore[literal-required]  # the names stand right here
+        as_seen = {name: seen[name] for name in ("_id", "role", "status", "phone_index", "epoch")}
         return bool((await self._docs.update_one(as_seen, update)).matched_count)
 
     async def bind_openid(self, id_: str, audience: Audience, openid: str, now: datetime) -> bool:

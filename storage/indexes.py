@@ -76,11 +76,23 @@ INDEXES: dict[str, list[Index]] = {
         ascending("patient_account", "_id"),
         ascending("doctor_id", "_id"),
         ascending("department_id", "_id"),
+        ascending("doctor_id", "status"),
         *unique_when_given("patient_account", "request_id"),
     ],
     "orders": [
         *MOVING,
         ascending("account_id", "_id"),
+        ascending("doctor_id", "_id"),
+        ascending("doctor_id", "paid_at"),
+        ascending("doctor_id", "refund.succeeded_at"),
+        # The cashier's: refunds under way, and the money of a day.
+        ascending("status", "_id"),
+        ascending("paid_at"),
+        ascending("refund.requested_at"),
+    ],
+    "patient_groups": [
+        ascending("doctor_id", "name", unique=True),
+        ascending("doctor_id", "slot", unique=True),
     ],
     "media": [
         ascending("status", "created_at"),

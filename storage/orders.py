@@ -1,5 +1,7 @@
 """The `orders` collection: what is to be paid, was paid, and was given back. Amounts in fen."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypedDict, cast
 
@@ -47,6 +49,22 @@ class Order(TypedDict):
     duties: list[Duty]
 
 
+@dataclass(frozen=True)
+class Calendar:
+    """By what sums are gathered: `form` of `strftime`, and the `offset` from UTC in which the days are counted."""
+
+    form: str
+    offset: str
+
+
+class Sum(TypedDict):
+    """What one calendar day or month (`_id`: `YYYY-MM-DD`, `YYYY-MM`) comes to; `amount` in fen."""
+
+    _id: str
+    amount: int
+    count: int
+
+
 class OrderRepository(Moving):
     """An order is moved only by verified word of the gateway, or because its subject has ended."""
 
@@ -70,4 +88,88 @@ class OrderRepository(Moving):
         stages: list[dict[str, Any]] = [{"$match": prefix}, {"$sort": {"_id": -1}}]
         if status is not None:
             stages.append({"$match": {"status": status}})
+        return cast("list[Order]", await self._store.aggregate(self._docs, [*stages, {"$limit": limit}]))
+
+    async def page_of_doctor(
+        self,
+        doctor_id: str,
+        *,
+        kind: OrderKind,
+        before: str | None,
+        limit: int,
+        status: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[Order]:
+        """A doctor's orders of one kind made from `since` to before `until`, newest first below `before`."""
+        prefix: dict[str, Any] = {"doctor_id": doctor_id}
+        if before is not None:
+            prefix["_id"] = {"$lt": before}
+        wanted: dict[str, Any] = {"kind": kind}
+        if status is not None:
+            wanted["status"] = status
+        made = {sign: moment for sign, moment in (("$gte", since), ("$lt", until)) if moment is not None}
+        if made:
+            wanted["created_at"] = made
+        stages: list[dict[str, Any]] = [{"$match": prefix}, {"$sort": {"_id": -1}}, {"$match": wanted}]
+        return cast("list[Order]", await self._store.aggregate(self._docs, [*stages, {"$limit": limit}]))
+
+    async def paid_to_doctor(
+        self, doctor_id: str, *, kind: OrderKind, since: datetime, until: datetime, calendar: Calendar
+    ) -> list[Sum]:
+        """What was paid from `since` to before `until`, whatever became of it later."""
+        return await self._sums("paid_at", "$amount", doctor_id, kind, since, until, calendar)
+
+    async def refunded_by_doctor(
+        self, doctor_id: str, *, kind: OrderKind, since: datetime, until: datetime, calendar: Calendar
+    ) -> list[Sum]:
+        """What was given back from `since` to before `until`, whenever it had been paid."""
+        return await self._sums("refund.succeeded_at", "$refund.amount", doctor_id, kind, since, until, calendar)
+
+    async def _sums(
+        self,
+        field: str,
+        amount: str,
+        doctor_id: str,
+        kind: OrderKind,
+        since: datetime,
+        until: datetime,
+        calendar: Calendar,
+    ) -> list[Sum]:
+        period = {"$dateToString": {"format": calendar.form, "date": f"${field}", "timezone": calendar.offset}}
+        stages: list[dict[str, Any]] = [
+            {"$match": {"doctor_id": doctor_id, field: {"$gte": since, "$lt": until}}},
+            {"$match": {"kind": kind}},
+            {"$group": {"_id": period, "amount": {"$sum": amount}, "count": {"$sum": 1}}},
+            {"$sort": {"_id": 1}},
+        ]
+        return cast("list[Sum]", await self._store.aggregate(self._docs, stages))
+
+    async def paid_between(self, begin: datetime, end: datetime) -> list[Order]:
+        """Every order paid from `begin` on and before `end`, without its history."""
+        return await self._between("paid_at", begin, end)
+
+    async def refunds_between(self, begin: datetime, end: datetime) -> list[Order]:
+        """Every order whose refund was begun from `begin` on and before `end`, without its history."""
+        return await self._between("refund.requested_at", begin, end)
+
+    async def _between(self, name: str, begin: datetime, end: datetime) -> list[Order]:
+        found = await self._docs.find({name: {"$gte": begin, "$lt": end}}, {"history": 0}).to_list(None)
+        return cast("list[Order]", found)
+
+    async def page_of_refunds(
+        self, *, before: str | None, limit: int, states: Sequence[str] = (), dead: bool = False
+    ) -> list[Order]:
+        """Orders whose money is on its way back, newest first below `before`, at most `limit`.
+
+        `states` are the gateway's words on the refund; `dead` asks for those nobody works on until a person does.
+        """
+        prefix: dict[str, Any] = {"status": "refunding"}
+        if before is not None:
+            prefix["_id"] = {"$lt": before}
+        stages: list[dict[str, Any]] = [{"$match": prefix}, {"$sort": {"_id": -1}}]
+        if states:
+            stages.append({"$match": {"refund.state": {"$in": list(states)}}})
+        if dead:
+            stages.append({"$match": {"duties.state": "dead"}})
         return cast("list[Order]", await self._store.aggregate(self._docs, [*stages, {"$limit": limit}]))

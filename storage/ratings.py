@@ -58,6 +58,14 @@ class RatingRepository:
         )
         return (int(groups[0]["stars"]), int(groups[0]["count"])) if groups else (0, 0)
 
+    async def stars_of_doctor(self, doctor_id: str) -> dict[int, int]:
+        """How many ratings of each number of stars a doctor was given; numbers nobody gave are not there."""
+        groups = await self._store.aggregate(
+            self._docs,
+            [{"$match": {"doctor_id": doctor_id}}, {"$group": {"_id": "$stars", "count": {"$sum": 1}}}],
+        )
+        return {int(group["_id"]): int(group["count"]) for group in groups}
+
     async def _page(self, owner: dict[str, Any], before: str | None, limit: int) -> list[Rating]:
         wanted = owner if before is None else {**owner, "_id": {"$lt": before}}
         found = await self._docs.find(wanted).sort("_id", -1).limit(limit).to_list(limit)

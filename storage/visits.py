@@ -1,6 +1,6 @@
 """The `visits` collection: a consultation or follow-up of a patient with a doctor. Its id is its conversation's too."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypedDict, cast
 
@@ -76,6 +76,16 @@ class Visit(TypedDict):
     duties: list[Duty]
 
 
+class Consulted(TypedDict):
+    """A patient (`_id`) who has consulted a doctor: the newest visit's id, snapshot and time, and the number of all."""
+
+    _id: str
+    last: str
+    patient: PatientSnapshot
+    at: datetime
+    visits: int
+
+
 class VisitRepository(Moving):
     """Unique index: (patient_account, request_id), so that a repeated submission finds the first."""
 
@@ -148,6 +158,60 @@ class VisitRepository(Moving):
             ],
         )
         return {group["_id"]: group["count"] for group in groups}
+
+    async def open_counts(self, doctor_id: str) -> dict[str, int]:
+        """How many visits of this doctor wait and are in progress, told from the index without reading the others."""
+        counts = {}
+        for status in ("waiting", "in_progress"):
+            stages: list[dict[str, Any]] = [
+                {"$match": {"doctor_id": doctor_id, "status": status}},
+                {"$count": "count"},
+            ]
+            found = await self._store.aggregate(self._docs, stages)
+            counts[status] = int(found[0]["count"]) if found else 0
+        return counts
+
+    async def many(self, ids: Collection[str]) -> dict[str, Visit]:
+        """Those that exist, by id."""
+        found = await self._docs.find({"_id": {"$in": sorted(set(ids))}}).to_list(None) if ids else []
+        return {visit["_id"]: cast("Visit", visit) for visit in found}
+
+    async def patients_of_doctor(
+        self,
+        doctor_id: str,
+        *,
+        until: datetime,
+        before: str | None,
+        limit: int,
+        among: Collection[str] | None = None,
+    ) -> list[Consulted]:
+        """Who had submitted a visit to this doctor by `until`, by their newest visit below `before`, newest first.
+
+        Only visits submitted by then count, so that later ones change neither the order nor the numbers. `among` are
+        the patients asked for; None: all.
+        """
+        submitted: dict[str, Any] = {"submitted_at": {"$ne": None, "$lte": until}}
+        if among is not None:
+            submitted["patient.id"] = {"$in": sorted(among)}
+        stages: list[dict[str, Any]] = [
+            {"$match": {"doctor_id": doctor_id}},
+            {"$match": submitted},
+            {"$project": {"patient": 1, "submitted_at": 1}},
+            {"$sort": {"_id": -1}},
+            {
+                "$group": {
+                    "_id": "$patient.id",
+                    "last": {"$first": "$_id"},
+                    "patient": {"$first": "$patient"},
+                    "at": {"$first": "$submitted_at"},
+                    "visits": {"$sum": 1},
+                }
+            },
+            {"$sort": {"last": -1}},
+        ]
+        if before is not None:
+            stages.append({"$match": {"last": {"$lt": before}}})
+        return cast("list[Consulted]", await self._store.aggregate(self._docs, [*stages, {"$limit": limit}]))
 
     async def rate(self, id_: str, rating: dict[str, Any], *, entry: HistoryEntry, duty: Duty) -> bool:
         """Write the one rating a visit gets; False: it has one."""

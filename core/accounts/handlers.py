@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from core.accounts import codes, login, schemas, service, sessions, tickets
-from core.auth import ANYONE, EVERY_ROLE, PATIENT
+from core.accounts import codes, elevation, enrolment, login, schemas, service, sessions, tickets
+from core.auth import ANYONE, EVERY_ROLE, PATIENT, STAFF_ROLES
 from core.http import ApiHandler, Limit, endpoint
 from core.policy import HOUR, MINUTE
 
@@ -35,7 +35,7 @@ class LoginHandler(ApiHandler):
         summary="登录（短信验证码、账号密码、微信手机号）",
         body=schemas.LogIn(),
         answer=schemas.LoginView(),
-        errors=("bad_credentials", "locked", "account_disabled", "rate_limited", "unavailable"),
+        errors=("bad_credentials", "locked", "account_disabled", "password_expired", "rate_limited", "unavailable"),
         limits=(_LOGINS_BY_ADDRESS,),
     )
     async def post(self, body: dict[str, Any]) -> Any:
@@ -127,6 +127,93 @@ class MeHandler(ApiHandler):
         return await service.rename(self.ctx, caller=self.caller, **body)
 
 
+class ElevateHandler(ApiHandler):
+    """Proof before dangerous acts."""
+
+    @endpoint(
+        roles=STAFF_ROLES,
+        summary="敏感操作前重新验证身份（密码或动态验证码）",
+        body=schemas.Elevate(),
+        answer=schemas.ElevationView(),
+        errors=("bad_credentials", "locked", "conflict", "rate_limited", "unavailable"),
+        limits=(_LOGINS_BY_ADDRESS,),
+    )
+    async def post(self, body: dict[str, Any]) -> Any:
+        """Lift this session, and no other, for some minutes (R6-4)."""
+        return await elevation.elevate(self.ctx, caller=self.caller, **body)
+
+
+class PasswordHandler(ApiHandler):
+    """One's own password."""
+
+    @endpoint(
+        roles=STAFF_ROLES,
+        summary="修改本人密码",
+        body=schemas.ChangePassword(),
+        answer=schemas.LoggedInView(),
+        errors=("bad_credentials", "locked", "conflict", "rate_limited"),
+        limits=(_LOGINS_BY_ADDRESS,),
+    )
+    async def put(self, body: dict[str, Any]) -> Any:
+        """Ends every session and answers a new one."""
+        return await service.change_password(self.ctx, caller=self.caller, **body)
+
+
+class SecondFactorHandler(ApiHandler):
+    """One's own authenticator."""
+
+    @endpoint(
+        roles=STAFF_ROLES,
+        summary="开始绑定动态验证码",
+        answer=schemas.EnrolmentView(),
+        errors=("elevation_required", "unavailable"),
+    )
+    async def post(self) -> Any:
+        """A new secret, which counts once a code of it has been confirmed; until then an earlier one does."""
+        return await enrolment.begin(self.ctx, caller=self.caller)
+
+    @endpoint(
+        roles=STAFF_ROLES,
+        summary="关闭动态验证码",
+        errors=("elevation_required", "wrong_state", "unavailable"),
+    )
+    async def delete(self) -> None:
+        """Ask for none any more, where the hospital allows it."""
+        await enrolment.remove(self.ctx, caller=self.caller)
+
+
+class SecondFactorConfirmHandler(ApiHandler):
+    """The end of binding an authenticator."""
+
+    @endpoint(
+        roles=STAFF_ROLES,
+        summary="确认绑定动态验证码",
+        body=schemas.ConfirmCode(),
+        errors=("wrong_state", "unavailable"),
+    )
+    async def post(self, body: dict[str, Any]) -> None:
+        """From now on codes of the new secret are asked for."""
+        await enrolment.confirm(self.ctx, caller=self.caller, **body)
+
+
+class SessionsHandler(ApiHandler):
+    """One's own sessions."""
+
+    @endpoint(roles=EVERY_ROLE, summary="本人的登录会话", answer=schemas.SESSIONS)
+    async def get(self) -> Any:
+        """All that have not ended, newest first, at once."""
+        return {"items": await service.sessions_of(self.ctx, caller=self.caller), "next_cursor": None}
+
+
+class SessionHandler(ApiHandler):
+    """One of one's own sessions."""
+
+    @endpoint(roles=EVERY_ROLE, summary="结束一个登录会话", errors=("not_found",))
+    async def delete(self, session_id: str) -> None:
+        """Its tokens are refused and its sockets closed (4001) at once."""
+        await sessions.revoke(self.ctx, self.caller.id, session_id)
+
+
 ROUTES: Final = [
     (r"/api/v1/auth/sms-codes", SmsCodesHandler),
     (r"/api/v1/auth/login", LoginHandler),
@@ -135,5 +222,11 @@ ROUTES: Final = [
     (r"/api/v1/auth/logout", LogoutHandler),
     (r"/api/v1/auth/tickets", TicketsHandler),
     (r"/api/v1/auth/tickets/redeem", RedeemHandler),
+    (r"/api/v1/auth/elevate", ElevateHandler),
     (r"/api/v1/me", MeHandler),
+    (r"/api/v1/me/password", PasswordHandler),
+    (r"/api/v1/me/second-factor", SecondFactorHandler),
+    (r"/api/v1/me/second-factor/confirm", SecondFactorConfirmHandler),
+    (r"/api/v1/me/sessions", SessionsHandler),
+    (r"/api/v1/me/sessions/(\w+)", SessionHandler),
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import structlog
 
-from core.accounts import codes, passwords, rules, second_factor, service, sessions, tries
+from core.accounts import codes, enrolment, passwords, rules, second_factor, service, sessions, tries
 from core.accounts.sessions import LoggedIn
 from core.errors import Unauthenticated
 from core.ports import Rejected
@@ -24,9 +24,13 @@ _MFA = "mfa-ticket"
 
 
 class SecondStep(TypedDict):
-    """The proof was right; a code of the second factor is asked for, with this ticket."""
+    """The proof was right; a code of the second factor is asked for, with this ticket.
 
-    mfa: dict[str, str]
+    `enrol` beside the ticket holds a new secret for who must have a second factor and has none yet: its first code is
+    the one asked for.
+    """
+
+    mfa: dict[str, Any]
 
 
 async def log_in(ctx: "Context", *, audience: Audience, method: str, **proof: str) -> LoggedIn | SecondStep:
@@ -36,12 +40,17 @@ async def log_in(ctx: "Context", *, audience: Audience, method: str, **proof: st
     """
     account = await METHODS[method](ctx, audience, **proof)
     rules.require_active(account)
-    if account["second_factor"] is None:
+    must_enrol = account["second_factor"] is None
+    if must_enrol and not (account["audience"] == "staff" and ctx.second_factor_required):
         return await sessions.start(ctx, account, method)
     ticket = rules.new_secret()
     content = {"account": account["_id"], "epoch": str(account["epoch"]), "method": method}
+    step: dict[str, Any] = {"ticket": ticket}
+    if must_enrol:
+        step["enrol"] = enrolment.new_enrolment(account)
+        content["secret"] = second_factor.seal(ctx, step["enrol"]["secret"])
     await ctx.tickets.keep(_digest(ctx, ticket), content, ctx.policy.mfa_ticket_seconds)
-    return {"mfa": {"ticket": ticket}}
+    return {"mfa": step}
 
 
 async def finish(ctx: "Context", *, ticket: str, code: str) -> LoggedIn:
@@ -55,13 +64,23 @@ async def finish(ctx: "Context", *, ticket: str, code: str) -> LoggedIn:
     if content is None or account is None or str(account["epoch"]) != content["epoch"]:
         raise _bad()
     await tries.take(ctx, account)
-    if not await second_factor.is_right(ctx, account, code):
+    step = second_factor.step_of(ctx, content["secret"], code) if "secret" in content else None
+    if step is None and not await second_factor.is_right(ctx, account, code):
         log.info("login.refused", account=account["_id"], method="second_factor")
         raise _bad()
     if await ctx.tickets.take(digest) is None:
         raise _bad()
+    if step is not None:
+        await _enrol(ctx, account, content["secret"], step)
     await tries.forget(ctx, account)
     return await sessions.start(ctx, account, content["method"])
+
+
+async def _enrol(ctx: "Context", account: Account, secret: str, step: int) -> None:
+    """The code of a secret shown at this login was right: from now on it is asked for; one bound meanwhile wins."""
+    if not await ctx.accounts.enrol(account["_id"], {"secret": secret, "last_step": step}, ctx.clock.now()):
+        raise _bad()
+    log.info("second_factor.set", account=account["_id"])
 
 
 async def _by_sms(ctx: "Context", audience: Audience, *, phone: str, code: str) -> Account:
@@ -80,6 +99,7 @@ async def _by_password(ctx: "Context", audience: Audience, *, account: str, pass
     if not await passwords.is_right(password, known["password_hash"]):
         log.info("login.refused", account=known["_id"], method="password", wrong_tries=taken.wrong)
         raise _bad()
+    rules.require_password_holds(known, ctx.clock.now())
     if known["second_factor"] is None:
         await tries.forget(ctx, known)
     else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from core.errors import AppError, Forbidden, Invalid
 from core.policy import Policy
 from storage.accounts import Account
+from storage.sessions import Session
 
 if TYPE_CHECKING:
     from storage.encryption import FieldCipher
@@ -70,10 +71,18 @@ def require_active(account: Account) -> None:
         raise Forbidden(code="account_disabled")
 
 
+def require_password_holds(account: Account, now: datetime) -> None:
+    """Refuse a password of the office's making that its owner has not changed in time; after it was found right."""
+    expires_at = account.get("password_expires_at")
+    if expires_at is not None and expires_at <= now:
+        raise Forbidden(code="password_expired")
+
+
 def describe(cipher: "FieldCipher", account: Account) -> dict[str, Any]:
     """The account as its owner sees it; who has not said a name yet is called by the end of the phone number."""
     phone = cipher.open(account["phone"], field=PHONE_FIELD)
     name = account["name"]
+    due = {"password_change_due": True} if account.get("password_expires_at") is not None else {}
     return {
         "id": account["_id"],
         "role": account["role"],
@@ -81,6 +90,19 @@ def describe(cipher: "FieldCipher", account: Account) -> dict[str, Any]:
         "name": f"用户{phone[-4:]}" if name is None else cipher.open(name, field=NAME_FIELD),
         "phone": masked_phone(phone),
         "account": account["login"],
+        **due,
+    }
+
+
+def describe_session(session: Session, *, current: str | None) -> dict[str, Any]:
+    """A session as people see it: no token, and not what it was made from."""
+    return {
+        "id": session["_id"],
+        "method": session["method"],
+        "created_at": session["created_at"],
+        "refreshed_at": session["refreshed_at"],
+        "expires_at": session["expires_at"],
+        "current": session["_id"] == current,
     }
 
 
@@ -125,6 +147,13 @@ def digest(key: bytes, use: str, *parts: str) -> str:
 def new_code() -> str:
     """Six digits, each number as likely as any other."""
     return f"{secrets.randbelow(1_000_000):06d}"
+
+
+def new_password() -> str:
+    """A password for somebody else's first login: 16 characters that nobody confuses, with letters and digits."""
+    letters, digits = "abcdefghjkmnpqrstuvwxyz", "23456789"
+    drawn = [secrets.choice(letters + digits) for _ in range(14)]
+    return secrets.choice(letters) + "".join(drawn) + secrets.choice(digits)
 
 
 def new_secret() -> str:

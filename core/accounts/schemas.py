@@ -6,7 +6,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from core.accounts import rules
 from core.auth import ROLES
-from core.wire import Text, text
+from core.wire import Text, Time, page_of, text
 
 
 def phone_number(**kwargs: Any) -> fields.Str:
@@ -97,7 +97,10 @@ class Rename(Schema):
 
 
 class AccountView(Schema):
-    """One's own account; `phone` is masked, `account` is the name staff log in with."""
+    """One's own account; `phone` is masked, `account` is the name staff log in with.
+
+    `password_change_due` is there, and true, while the password is one that the office made.
+    """
 
     id = fields.Str(required=True)
     role = fields.Str(required=True, validate=validate.OneOf(ROLES))
@@ -105,12 +108,21 @@ class AccountView(Schema):
     name = fields.Str(required=True)
     phone = fields.Str(required=True, metadata={"example": "138****1111"})
     account = fields.Str(required=True, allow_none=True)
+    password_change_due = fields.Bool()
+
+
+class EnrolmentView(Schema):
+    """A secret for an authenticator app (TOTP, RFC 6238), shown once; `uri` is what a QR code for it says."""
+
+    secret = fields.Str(required=True)
+    uri = fields.Str(required=True, metadata={"example": "otpauth://totp/…"})
 
 
 class MfaTicket(Schema):
-    """What to send to /auth/mfa with the code."""
+    """What to send to /auth/mfa with the code; with `enrol`, a code of this new secret, which is bound by it."""
 
     ticket = fields.Str(required=True)
+    enrol = fields.Nested(EnrolmentView)
 
 
 class AccessGrantView(Schema):
@@ -142,3 +154,48 @@ class TicketView(Schema):
 
     ticket = fields.Str(required=True)
     expires_in = fields.Int(required=True)
+
+
+class Elevate(Schema):
+    """Body of POST /auth/elevate: the password, or a code of the authenticator."""
+
+    password = fields.Str(validate=validate.Length(1, 128))
+    code = six_digits()
+
+    @validates_schema
+    def _has_one(self, data: dict[str, Any], **kwargs: Any) -> None:
+        if len(data) != 1:
+            raise ValidationError("密码和动态验证码须填写其中一项", "password")
+
+
+class ElevationView(Schema):
+    """How long dangerous acts may follow, in seconds."""
+
+    expires_in = fields.Int(required=True)
+
+
+class ConfirmCode(Schema):
+    """Body of POST /me/second-factor/confirm."""
+
+    code = six_digits(required=True)
+
+
+class ChangePassword(Schema):
+    """Body of PUT /me/password."""
+
+    current = fields.Str(required=True, validate=validate.Length(1, 128))
+    password = fields.Str(required=True, validate=validate.Length(1, 128))
+
+
+class SessionView(Schema):
+    """A login that has not ended; `current` is the one that asks."""
+
+    id = fields.Str(required=True)
+    method = fields.Str(required=True)
+    created_at = Time(required=True)
+    refreshed_at = Time(required=True)
+    expires_at = Time(required=True)
+    current = fields.Bool(required=True)
+
+
+SESSIONS: Final = page_of(SessionView)

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from core.accounts import passwords, rules, sessions
+from core.accounts import passwords, rules, sessions, tries
+from core.accounts.sessions import LoggedIn
 from core.auth import STAFF_ROLES, Caller
 from core.errors import Conflict, Invalid, Unauthenticated
 from core.ids import new_id
@@ -24,6 +25,11 @@ async def rename(ctx: "Context", *, caller: Caller, name: str) -> dict[str, Any]
     sealed = ctx.cipher.seal(name, field=rules.NAME_FIELD)
     await ctx.accounts.set_name(account["_id"], sealed, ctx.clock.now())
     return rules.describe(ctx.cipher, {**account, "name": sealed})
+
+
+async def sessions_of(ctx: "Context", *, caller: Caller) -> list[dict[str, Any]]:
+    """The caller's sessions that have not ended, newest first."""
+    return [rules.describe_session(one, current=caller.session) for one in await sessions.standing(ctx, caller.id)]
 
 
 async def openid_of(ctx: "Context", account_id: str) -> str | None:
@@ -74,18 +80,12 @@ async def create_staff(
     A doctor's account is given the doctor's id. `Invalid` for a role, phone, name or password that staff may not have;
     `duplicate` when the phone or the id belongs to another member of staff.
     """
-    if role not in STAFF_ROLES:
-        raise Invalid.field("role", "不是医院工作人员的角色")
-    rules.require_login(account)
-    rules.require_phone(phone)
-    rules.require_password(password, account)
     known = await ctx.accounts.by_login(account)
     if known is not None:
         return known
-    made = _draft(ctx, id_=id_ or new_id(), audience="staff", role=role, phone=phone, name=name)
-    made["login"] = account
-    made["department_id"] = department_id
-    made["password_hash"] = await passwords.make_hash(password)
+    made = await draft_staff(
+        ctx, account=account, phone=phone, name=name, role=role, password=password, department_id=department_id, id_=id_
+    )
     try:
         await ctx.accounts.add(made)
     except DuplicateKey as error:
@@ -94,6 +94,52 @@ async def create_staff(
             raise Conflict("该手机号或编号已属于其他工作人员", code="duplicate") from error
         return known
     return made
+
+
+async def draft_staff(
+    ctx: "Context",
+    *,
+    account: str,
+    phone: str,
+    name: str,
+    role: str,
+    password: str,
+    department_id: str | None = None,
+    id_: str | None = None,
+) -> Account:
+    """A staff account, not stored yet; `Invalid` for a role, phone, name or password that staff may not have."""
+    if role not in STAFF_ROLES:
+        raise Invalid.field("role", "不是医院工作人员的角色")
+    rules.require_login(account)
+    rules.require_phone(phone)
+    rules.require_password(password, account)
+    made = _draft(ctx, id_=id_ or new_id(), audience="staff", role=role, phone=phone, name=name)
+    made["login"] = account
+    made["department_id"] = department_id
+    made["password_hash"] = await passwords.make_hash(password)
+    return made
+
+
+async def change_password(ctx: "Context", *, caller: Caller, current: str, password: str) -> LoggedIn:
+    """Put a new password in the place of the caller's; every session ends and a new one begins with the answer.
+
+    A wrong `current` counts like a wrong login: `bad_credentials`, then `locked`. `Invalid` for a password staff may
+    not have, or the same again; `conflict` when it was changed at the same moment.
+    """
+    account = await _own(ctx, caller)
+    login = account["login"] or ""
+    rules.require_password(password, login)
+    if password == current:
+        raise Invalid.field("password", "新密码不能与原密码相同")
+    taken = await tries.take(ctx, account)
+    if not await passwords.is_right(current, account["password_hash"]):
+        raise Unauthenticated(code="bad_credentials")
+    await tries.give_back(ctx, account, taken)
+    if not await ctx.accounts.change_password(account, await passwords.make_hash(password), ctx.clock.now()):
+        raise Conflict
+    changed = await _own(ctx, caller)
+    await sessions.tell_called_back(ctx, changed)
+    return await sessions.start(ctx, changed, "password")
 
 
 async def disable(ctx: "Context", account_id: str) -> None:

@@ -97,11 +97,43 @@ async def log_out(ctx: "Context", refresh_token: str) -> None:
         await _end(ctx, session, "logout")
 
 
-async def end_all(ctx: "Context", account_id: str, *, status: Status) -> Account:
-    """End every session of an account, live sockets included, and set whether it may log in again."""
+async def standing(ctx: "Context", account_id: str) -> list[Session]:
+    """The sessions of an account that can still be refreshed, newest first; `NotFound` when there is no account."""
+    account = await ctx.accounts.get(account_id)
+    if account is None:
+        raise NotFound
+    now = ctx.clock.now()
+    return sorted(
+        (
+            session
+            for session in await ctx.sessions.of_account(account_id)
+            if session["revoked_at"] is None and session["expires_at"] > now and session["epoch"] == account["epoch"]
+        ),
+        key=lambda session: session["_id"],
+        reverse=True,
+    )
+
+
+async def revoke(ctx: "Context", account_id: str, session_id: str) -> None:
+    """End one session of an account, live sockets included; one that has ended stays so. `NotFound`: not theirs."""
+    session = await ctx.sessions.get(session_id)
+    if session is None or session["account_id"] != account_id:
+        raise NotFound
+    await _end(ctx, session, "revoked")
+
+
+async def end_all(ctx: "Context", account_id: str, *, status: Status | None = None) -> Account:
+    """End every session of an account, live sockets included, and set whether it may log in again if that is said."""
     account = await ctx.accounts.call_back(account_id, status, ctx.clock.now())
     if account is None:
         raise NotFound
+    await tell_called_back(ctx, account)
+    return account
+
+
+async def tell_called_back(ctx: "Context", account: Account) -> None:
+    """Tell every process that the account's epoch was raised: its tokens are refused and its sockets closed."""
+    account_id = account["_id"]
     try:
         await ctx.revocations.set_epoch(account_id, account["epoch"], ctx.policy.access_token_seconds)
     except BUS_AWAY:
@@ -109,8 +141,7 @@ async def end_all(ctx: "Context", account_id: str, *, status: Status) -> Account
     for session in await ctx.sessions.of_account(account_id):
         if session["epoch"] < account["epoch"] and session["revoked_at"] is None:
             await ctx.bus.broadcast("session.revoked", {"session": session["_id"]})
-    log.info("session.all_ended", account=account_id, status=status)
-    return account
+    log.info("session.all_ended", account=account_id, status=account["status"])
 
 
 async def standing_account(ctx: "Context", session: Session) -> Account | None:

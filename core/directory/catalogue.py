@@ -121,6 +121,10 @@ class Catalogue:
         await self._catch_up(number, doctor_id)
         await self._bus.broadcast(TOPIC, {"number": number, "doctor": doctor_id})
 
+    def forget_offers(self) -> None:
+        """To be called when the hospital's numbers have changed: what is offered is decided anew."""
+        self._offers = (date.min, {})
+
     def departments(self) -> list[Department]:
         """All departments in the hospital's order."""
         return sorted(self._by_id.values(), key=lambda one: (one["order"], one["_id"]))

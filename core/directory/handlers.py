@@ -6,6 +6,7 @@ from core.auth import ANYONE
 from core.directory import schemas, service
 from core.directory.catalogue import Wanted
 from core.http import ApiHandler, endpoint
+from core.media import service as media
 from core.wire import Page, page
 
 
@@ -51,6 +52,26 @@ class DoctorHandler(ApiHandler):
     async def get(self, doctor_id: str) -> Any:
         """The doctor's page; who cannot be asked today has no services and no fees."""
         return service.doctor_page(self.ctx, doctor_id)
+
+
+class DoctorPhotoHandler(ApiHandler):
+    """The photo on a doctor's page."""
+
+    def compute_etag(self) -> None:
+        """It is the digest of the image, known before it is read."""
+
+    @endpoint(roles=ANYONE, summary="医生照片", media_type="image/jpeg", errors=("not_found",))
+    async def get(self, doctor_id: str) -> None:
+        """The small image, JPEG. Caches ask each time whether it still holds: a new photo is seen at once."""
+        content = await service.photo(self.ctx, doctor_id)
+        self.set_header("Cache-Control", "public, no-cache")
+        self.set_header("ETag", content.etag)
+        self.set_header("Content-Type", content.mime)
+        if self.check_etag_header():
+            self.set_status(304)
+            self.finish()
+            return
+        self.finish(b"".join([piece async for piece in await media.read(self.ctx, content, 0, content.size)]))
 
 
 class DoctorRatingsHandler(ApiHandler):
@@ -116,6 +137,7 @@ ROUTES = [
     (r"/api/v1/departments", DepartmentsHandler),
     (r"/api/v1/doctors", DoctorsHandler),
     (r"/api/v1/doctors/(\w+)", DoctorHandler),
+    (r"/api/v1/doctors/(\w+)/photo", DoctorPhotoHandler),
     (r"/api/v1/doctors/(\w+)/ratings", DoctorRatingsHandler),
     (r"/api/v1/consult-types", ConsultTypesHandler),
     (r"/api/v1/consent-texts/(\w+)", ConsentTextHandler),

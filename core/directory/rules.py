@@ -19,6 +19,17 @@ CONSENT_NAMES: Final[Mapping[str, str]] = {
     CHILDREN: "儿童个人信息处理规则",
 }
 
+# Why a doctor is not offered, as the back office reads it.
+BARS: Final[Mapping[str, str]] = {
+    "suspended": "账号已停用或不再是医师",
+    "licence_expired": "执业证书已过有效期（R2-8）",
+    "practice_too_short": "独立执业年限不足（R2-2）",
+    "no_consent": "缺少主执业机构同意文件（R2-2）",
+    "not_filed": "未办理多机构备案（R2-2）",
+    "no_service": "未开通任何服务",
+    "no_fee": "已开通的服务没有在医院价格范围内的定价（R6-8）",
+}
+
 
 def is_licensed(doctor: Doctor, today: date) -> bool:
     """The licence holds through the day it names (R2-8)."""
@@ -29,14 +40,40 @@ def may_practise(doctor: Doctor, today: date, policy: Policy) -> bool:
     """The person may serve patients here (R2-2, R2-8).
 
     Licence valid, enough years of independent practice, the consent of the institution where they are registered on
-    file, and that institution ours or the further place of practice filed.
+    file, and that institution ours or the further place of practice filed; and they are still on the staff.
     """
-    return (
-        is_licensed(doctor, today)
-        and age_on(doctor["practice_start"], today) >= policy.practice_years
-        and bool(doctor["consent_document"])
-        and (doctor["main_institution"] or doctor["multi_site_filed"])
-    )
+    return not _bars_to_practice(doctor, today, policy)
+
+
+def bars(doctor: Doctor, today: date, policy: Policy) -> list[str]:
+    """Why patients may ask this doctor for nothing today, one code of `BARS` a reason; [] when they may."""
+    found = _bars_to_practice(doctor, today, policy)
+    if not doctor["services"]:
+        found.append("no_service")
+    elif not any(_is_priced(doctor, service, policy) for service in doctor["services"]):
+        found.append("no_fee")
+    return found
+
+
+def _bars_to_practice(doctor: Doctor, today: date, policy: Policy) -> list[str]:
+    holds = {
+        "suspended": not doctor.get("suspended", False),
+        "licence_expired": is_licensed(doctor, today),
+        "practice_too_short": age_on(doctor["practice_start"], today) >= policy.practice_years,
+        "no_consent": bool(doctor["consent_document"]),
+        "not_filed": doctor["main_institution"] or doctor["multi_site_filed"],
+    }
+    return [code for code, fine in holds.items() if not fine]
+
+
+def _is_priced(doctor: Doctor, service: ServiceKind, policy: Policy) -> bool:
+    return service in doctor["fees"] and policy.consult_fee_low <= doctor["fees"][service] <= policy.consult_fee_high
+
+
+def granted_services(doctor: Doctor) -> tuple[ServiceKind, ...]:
+    """What the hospital allows this doctor to offer, whether or not it is on."""
+    granted = doctor.get("granted", doctor["services"])
+    return tuple(service for service in SERVICES if service in granted)
 
 
 def offered_services(doctor: Doctor, today: date, policy: Policy) -> tuple[ServiceKind, ...]:
@@ -47,6 +84,7 @@ def offered_services(doctor: Doctor, today: date, policy: Policy) -> tuple[Servi
         service
         for service in SERVICES
         if service in doctor["services"]
+        and service in granted_services(doctor)
         and service in doctor["fees"]
         and policy.consult_fee_low <= doctor["fees"][service] <= policy.consult_fee_high
     )

@@ -72,7 +72,7 @@ class DoctorView(Schema):
     department = fields.Nested(DepartmentBrief, required=True, allow_none=True)
     skills = fields.List(fields.Str(), required=True)
     introduction = fields.Str(required=True)
-    photo = fields.Str(required=True, allow_none=True)
+    photo = fields.Str(required=True, allow_none=True, metadata={"description": "address of the image, for anybody"})
     services = fields.List(fields.Str(validate=validate.OneOf(SERVICES)), required=True)
     fees = fields.Dict(keys=fields.Str(validate=validate.OneOf(SERVICES)), values=fields.Int(), required=True)
     online = fields.Bool(required=True)

@@ -12,6 +12,7 @@ from core.directory import rules
 from core.directory.catalogue import Listed, Wanted, title_name
 from core.errors import Conflict, Invalid, NotFound
 from core.ids import china_today
+from core.media import service as media
 from core.policy import Policy
 from storage.consent_texts import ConsentText, NewConsentText
 from storage.consult_types import ConsultType
@@ -68,7 +69,7 @@ def _presented(ctx: "Context", listed: Listed) -> dict[str, Any]:
         "department": _department(department) if department else None,
         "skills": doctor["skills"],
         "introduction": doctor["introduction"],
-        "photo": doctor["photo"],
+        "photo": f"/api/v1/doctors/{doctor['_id']}/photo" if doctor["photo"] else None,
         "services": list(services),
         "fees": {service: doctor["fees"][service] for service in services},
         "online": doctor["online"] and bool(services),
@@ -81,6 +82,15 @@ def _presented(ctx: "Context", listed: Listed) -> dict[str, Any]:
             "valid_to": doctor["licence_valid_to"],
         },
     }
+
+
+async def photo(ctx: "Context", doctor_id: str) -> media.Content:
+    """The small image of the photo on a doctor's page; `NotFound` where there is none."""
+    listed = ctx.catalogue.doctor(doctor_id)
+    medium = await ctx.media.get(listed.doctor["photo"] or "") if listed else None
+    if medium is None or medium["status"] != "ready":
+        raise NotFound
+    return media.content_of(medium, "thumbnail")
 
 
 def _department(department: Department) -> dict[str, Any]:

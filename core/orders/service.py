@@ -205,9 +205,18 @@ async def record_refund(ctx: "Context", refund: Refund) -> None:
         "refund.succeeded_at": refund.succeeded_at,
     }
     if refund.state is RefundState.SUCCESS:
-        await _move(ctx, order, "refunding", "refunded", act="refunded", by=GATEWAY, set=told)
+        if await _move(ctx, order, "refunding", "refunded", act="refunded", by=GATEWAY, set=told):
+            await _wake_given_up(ctx, order)
     else:
         await ctx.orders.note(order["_id"], at=ctx.clock.now(), set=told, where={"status": "refunding"})
+
+
+async def _wake_given_up(ctx: "Context", order: Order) -> None:
+    """A refund that was given up and has arrived all the same owes nothing more: its duty runs once more and ends."""
+    for one in order["duties"]:
+        if one["state"] == "dead" and one["kind"] == "order.refund":
+            await ctx.orders.revive(order["_id"], one["key"], at=ctx.clock.now())
+            ctx.duties.kick("orders", order["_id"])
 
 
 async def _start_refund(

@@ -5,7 +5,8 @@ from typing import Any
 from core.auth import PARTICIPANTS, PATIENT
 from core.http import ApiHandler, endpoint
 from core.ratings import service
-from core.ratings.schemas import GiveRating, RatingView
+from core.ratings.schemas import GiveRating, OwnRating, RatingView
+from core.wire import Page, page, page_of
 
 
 class RatingHandler(ApiHandler):
@@ -29,4 +30,16 @@ class RatingHandler(ApiHandler):
         return await service.rate(self.ctx, caller=self.caller, visit_id=visit_id, **body)
 
 
-ROUTES = [(r"/api/v1/visits/(\w+)/rating", RatingHandler)]
+class OwnRatingsHandler(ApiHandler):
+    """What the caller has said of doctors (P4.1)."""
+
+    @endpoint(roles=PATIENT, summary="我的评价", query=Page(), answer=page_of(OwnRating))
+    async def get(self, query: dict[str, Any]) -> Any:
+        """Newest first, each with its doctor and visit."""
+        return page(await service.own(self.ctx, caller=self.caller, **query), query["limit"])
+
+
+ROUTES = [
+    (r"/api/v1/visits/(\w+)/rating", RatingHandler),
+    (r"/api/v1/me/ratings", OwnRatingsHandler),
+]

@@ -8,6 +8,7 @@ from core.errors import Conflict, NotFound, WrongState
 from core.visits import rules as visit_rules
 from core.visits import service as visits
 from storage.moves import duty
+from storage.visits import Visit
 
 if TYPE_CHECKING:
     from core.context import Context
@@ -35,6 +36,21 @@ async def rate(ctx: "Context", *, caller: Caller, visit_id: str, stars: int, tex
         raise Conflict(code="already_rated")
     await ctx.duties.run_now("visits", visit_id)
     return rating
+
+
+async def own(ctx: "Context", *, caller: Caller, limit: int, cursor: str | None) -> list[dict[str, Any]]:
+    """What the caller has said of doctors, newest first, one more than `limit` when there are more (P4.1)."""
+    ratings = await ctx.ratings.page_of_account(caller.id, before=cursor, limit=limit + 1)
+    rated = await ctx.visits.many([rating["visit_id"] for rating in ratings])
+    return [{**rating, **_subject(rated[rating["visit_id"]])} for rating in ratings]
+
+
+def _subject(visit: Visit) -> dict[str, Any]:
+    """Who and what was rated, the doctor under the name and department of that day."""
+    return {
+        "doctor": {"id": visit["doctor_id"], "name": visit["doctor_name"], "department_id": visit["department_id"]},
+        "visit": {**visit, "id": visit["_id"]},
+    }
 
 
 async def of_visit(ctx: "Context", *, caller: Caller, visit_id: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from core.policy import Policy
+from storage.moves import HistoryEntry
 from storage.visits import Status, Visit
 
 Settlement = Literal["never", "always", "when_asked"]
@@ -81,6 +82,11 @@ def settles(move: Move, *, reason: str | None, refund_asked: bool) -> bool:
     if move.settles == "when_asked":
         return refund_asked or reason in ALWAYS_REFUNDED
     return move.settles == "always"
+
+
+def changes_desk(step: HistoryEntry) -> bool:
+    """Whether this step brought a visit among those that wait or are in progress, or away from there."""
+    return step["act"] == "submit" or (step["frm"] != step["to"] and step["frm"] in ("waiting", "in_progress"))
 
 
 def is_refundable_after_end(visit: Visit, now: datetime, policy: Policy) -> bool:

@@ -4,17 +4,21 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
+import structlog
+
 from core import events, outbox
 from core.auth import Actor, Caller
 from core.compliance import years_later
 from core.directory import service as directory
-from core.errors import NotFound, WrongState
+from core.errors import AWAY, NotFound, WrongState
 from core.visits import rules
 from storage.moves import duty
 from storage.visits import Visit
 
 if TYPE_CHECKING:
     from core.context import Context
+
+log = structlog.get_logger()
 
 # A search by name reads the caller's own visits and looks inside, because names are sealed; it ends here.
 SEARCHED: Final = 2_000
@@ -145,6 +149,21 @@ async def tell(ctx: "Context", visit: Visit) -> None:
     await ctx.bus.broadcast("visit.moved", {"visit": visit["_id"]})
     data = {"visit": visit["_id"], "status": visit["status"], "kind": visit["kind"]}
     await events.publish(ctx, "visit.updated", to=[visit["patient_account"], visit["doctor_id"]], data=data)
+    if rules.changes_desk(visit["history"][-1]):
+        await _tell_counts(ctx, visit["doctor_id"])
+
+
+async def _tell_counts(ctx: "Context", doctor_id: str) -> None:
+    """Push the numbers on the doctor's home where the doctor has it open; the store away: the next move tells."""
+    if not await ctx.bus.is_online([doctor_id]):
+        return
+    try:
+        counts = await ctx.visits.open_counts(doctor_id)
+    except AWAY as error:
+        log.warning("desk.counts_away", doctor=doctor_id, error=type(error).__name__)
+        return
+    data = {"waiting": counts["waiting"], "accepted": counts["in_progress"]}
+    await events.publish(ctx, "desk.updated", to=[doctor_id], data=data)
 
 
 async def page_of(

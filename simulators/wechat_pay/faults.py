@@ -31,6 +31,9 @@ class Faults:
     abnormal_refunds: bool = False
     # Seconds that must lie between two partial refunds of an order, else FREQUENCY_LIMITED.
     partial_refund_gap: float = 60.0
+    # Bills can be had at once instead of from 10:00 of the next day on; the file behind the address has lost a byte.
+    early_bills: bool = False
+    spoilt_bills: bool = False
     # The next calls: 503 from the front server; an error of the gateway; no answer and no effect; an effect, no answer.
     unavailable_calls: int = 0
     error_calls: int = 0

@@ -4,10 +4,11 @@ import ipaddress
 import json
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from simulators.wechat_pay.documents import CHINA
 from simulators.wechat_pay.errors import Refused, bad_field
 from simulators.wechat_pay.keys import Keys
 
@@ -16,6 +17,7 @@ OUT_REFUND_NO = re.compile(r"[0-9A-Za-z_\-|*@]{1,64}")
 DEFAULT_VALIDITY = 7 * 86400
 MINIMUM_VALIDITY = 60
 MAXIMUM_VALIDITY = 90 * 86400
+BILL_PERIOD = timedelta(days=92)
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,31 @@ def require_merchant(mchid: Any, keys: Keys) -> None:
     """A call speaks for the merchant that signed it."""
     if mchid != keys.mchid:
         raise bad_field("/mchid", "mchid 与签名的商户号不一致")
+
+
+def read_bill_date(value: str | None, now: float) -> date:
+    """The day of a bill: past, and within three months."""
+    today = datetime.fromtimestamp(now, UTC).astimezone(CHINA).date()
+    try:
+        day = datetime.strptime(value or "", "%Y-%m-%d").replace(tzinfo=CHINA).date()
+    except ValueError as failure:
+        raise bad_field("/bill_date", "应为 yyyy-MM-DD 格式") from failure
+    if not today - BILL_PERIOD <= day <= today:
+        raise bad_field("/bill_date", "应为三个月内的日期")
+    return day
+
+
+def read_packing(value: str | None) -> bool:
+    """Whether the file is asked for in gzip."""
+    if value not in (None, "GZIP"):
+        raise bad_field("/tar_type", "应为 GZIP")
+    return value is not None
+
+
+def require_whole_bill(kind: str) -> None:
+    """Only the bill of everything is made here."""
+    if kind != "ALL":
+        raise bad_field("/bill_type", "仅支持 ALL")
 
 
 def _object(document: dict[str, Any], name: str) -> dict[str, Any]:

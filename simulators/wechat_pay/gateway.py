@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from simulators.wechat_pay.bank import Bank
+from simulators.wechat_pay.bills import Shelf
 from simulators.wechat_pay.courier import Courier
 from simulators.wechat_pay.keys import Keys
 from simulators.wechat_pay.state import State
@@ -20,6 +21,8 @@ class Gateway:
         state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.state = State(state_dir / STATE_FILE)
         self.bank = Bank(keys, self.state, now, self._changed)
+        # Addresses of bills die with the process, as the vendor's do after some minutes.
+        self.shelf = Shelf()
         self.courier = Courier(keys, self.state, self.bank, now)
 
     def start(self) -> None:

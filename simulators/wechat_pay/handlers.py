@@ -1,6 +1,8 @@
 """The API of WeChat Pay APIv3: every call is verified, every answer signed."""
 
 import asyncio
+import gzip
+import hashlib
 import json
 import logging
 import secrets
@@ -8,7 +10,7 @@ from typing import Any
 
 from tornado.web import Finish, HTTPError, RequestHandler
 
-from simulators.wechat_pay import documents, fields
+from simulators.wechat_pay import bills, documents, fields
 from simulators.wechat_pay.errors import Refused
 from simulators.wechat_pay.gateway import Gateway
 from simulators.wechat_pay.signing import signed_headers, verify_request
@@ -180,6 +182,40 @@ class AbnormalRefundHandler(ApiHandler):
         await self.answer(refund_document(self.gateway, refund))
 
 
+class TradeBillHandler(ApiHandler):
+    """GET /v3/bill/tradebill?bill_date=&bill_type=ALL&tar_type=GZIP."""
+
+    async def get(self) -> None:
+        """The address of a day's bill and the digest of what is in it, out of its gzip."""
+        gateway = self.gateway
+        packed = fields.read_packing(self.get_query_argument("tar_type", None))
+        fields.require_whole_bill(self.get_query_argument("bill_type", "ALL"))
+        day = fields.read_bill_date(self.get_query_argument("bill_date", None), gateway.now())
+        content = bills.bill(gateway.keys.mchid, gateway.state, day, gateway.now())
+        token = gateway.shelf.put(gzip.compress(content) if packed else content)
+        await self.answer(
+            {
+                "hash_type": "SHA1",
+                "hash_value": hashlib.sha1(content, usedforsecurity=False).hexdigest(),
+                "download_url": f"{self.request.protocol}://{self.request.host}/v3/billdownload/file?token={token}",
+            }
+        )
+
+
+class BillFileHandler(ApiHandler):
+    """GET /v3/billdownload/file?token=."""
+
+    async def get(self) -> None:
+        """The file, without a signature: its digest was signed."""
+        content = self.gateway.shelf.get(self.get_query_argument("token", ""))
+        if content is None:
+            raise Refused("RESOURCE_NOT_EXISTS", "下载地址不存在或已失效")
+        if self.gateway.state.faults().spoilt_bills:
+            content = content[:-1]
+        self.set_header("Content-Type", "application/x-gzip" if content[:2] == b"\x1f\x8b" else "text/plain")
+        self.finish(content)
+
+
 class CertificatesHandler(ApiHandler):
     """GET /v3/certificates."""
 
@@ -209,6 +245,8 @@ ROUTES = [
     (r"/v3/refund/domestic/refunds", RefundsHandler),
     (r"/v3/refund/domestic/refunds/([^/]+)", RefundHandler),
     (r"/v3/refund/domestic/refunds/([^/]+)/apply-abnormal-refund", AbnormalRefundHandler),
+    (r"/v3/bill/tradebill", TradeBillHandler),
+    (r"/v3/billdownload/file", BillFileHandler),
     (r"/v3/certificates", CertificatesHandler),
     (r"/v3/security/echo", EchoHandler),
 ]

@@ -148,6 +148,18 @@ class State:
         rows = self._rows("SELECT * FROM refunds WHERE settle_at <= ? ORDER BY settle_at", until)
         return [Refund(**row) for row in rows]
 
+    def paid_between(self, begin: float, end: float) -> list[Order]:
+        """Orders paid from `begin` on and before `end`, in the order of their payment."""
+        rows = self._rows("SELECT * FROM orders WHERE paid_at >= ? AND paid_at < ? ORDER BY paid_at", begin, end)
+        return [Order(**row) for row in rows]
+
+    def refunds_between(self, begin: float, end: float) -> list[Refund]:
+        """Refunds accepted from `begin` on and before `end`, oldest first."""
+        rows = self._rows(
+            "SELECT * FROM refunds WHERE created_at >= ? AND created_at < ? ORDER BY created_at", begin, end
+        )
+        return [Refund(**row) for row in rows]
+
     def notifications(self) -> list[Notification]:
         """All, oldest first."""
         return [Notification(**row) for row in self._rows("SELECT * FROM notifications ORDER BY number")]

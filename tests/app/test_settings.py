@@ -24,7 +24,7 @@ GIVEN = {
     "WECHAT_FILE": "/keys/wechat.json",
     "TENCENT_FILE": "/keys/tencent.json",
 }
-PRODUCTION = {"PRODUCTION": "true", "PUBLIC_URL": "https://hospital.example"}
+PRODUCTION = {"PRODUCTION": "true", "PUBLIC_URL": "https://hospital.example", "STAFF_SECOND_FACTOR": "required"}
 
 
 @pytest.fixture
@@ -86,6 +86,7 @@ def test_a_misspelt_name_of_ours_stops_the_start(given, name):
         ("PRODUCTION", "perhaps"),
         ("MONGO_DRIVER", "sqlite"),
         ("LOG_LEVEL", "loud"),
+        ("STAFF_SECOND_FACTOR", "sometimes"),
         ("PUBLIC_URL", "hospital.example"),
         ("PUBLIC_URL", "https://hospital.example/"),
         ("VISIT_UNPAID_SECONDS", "soon"),
@@ -163,6 +164,7 @@ def test_production_starts_with_its_own_keys_and_safe_links(given):
         ("WECHAT_URL", {"WECHAT_URL": "http://127.0.0.1:9001"}),
         ("SMS_URL", {"SMS_URL": "http://127.0.0.1:9001"}),
         ("IDENTITY_URL", {"IDENTITY_URL": "http://127.0.0.1:9001"}),
+        ("STAFF_SECOND_FACTOR", {"STAFF_SECOND_FACTOR": "optional"}),
     ],
 )
 def test_production_refuses_what_a_demonstration_may_have(given, name, changes):

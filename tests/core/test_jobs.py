@@ -9,7 +9,7 @@ import structlog
 from pymongo.errors import AutoReconnect
 
 from core import jobs, metrics, tasks
-from core.jobs import BESIDE, DUTY_TIMEOUT_SECONDS, LEASE, SWEEP_AGAIN, DutyRunner
+from core.jobs import BESIDE, DUTY_TIMEOUT_SECONDS, GRACE, LEASE, SWEEP_AGAIN, DutyRunner
 from core.outbox import BACKOFF, MAX_ATTEMPTS, Later
 from core.ports import Rejected, Unavailable
 from storage.indexes import MOVING, ensure_indexes
@@ -139,6 +139,14 @@ async def test_a_duty_of_the_future_waits(ctx, things, runner):
 
 
 @pytest.mark.gen_test
+async def test_a_fresh_duty_is_left_for_a_while_to_the_process_that_wrote_it(ctx, things, runner):
+    await add(things, ctx, "a", "work")
+    assert await runner.run_due(grace=GRACE) == 0
+    ctx.clock.step(GRACE.total_seconds())
+    assert (await runner.run_due(grace=GRACE), ctx.ran) == (1, ["a"])
+
+
+@pytest.mark.gen_test
 async def test_of_two_runners_one_runs_a_duty(ctx, things, runner, indexed):
     other = a_runner(ctx, things, Moving(indexed.db["parcels"]))
     for n in range(20):
@@ -166,9 +174,12 @@ async def test_a_runner_stopped_in_the_middle_leaves_the_duty_to_others(ctx, thi
     await add(things, ctx, "a", "work")
     begun = asyncio.Event()
     ctx.does["a"] = lambda: (begun.set(), asyncio.Event().wait())[1]
+    ctx.clock.step(GRACE.total_seconds())
     running = tasks.spawn("test.runner", runner.run_forever())
-    await asyncio.wait_for(begun.wait(), SECONDS)
-    await tasks.stop(running)
+    try:
+        await asyncio.wait_for(begun.wait(), SECONDS)
+    finally:
+        await tasks.stop(running)
     [owed] = await duties_of(things)
     assert (owed["attempts"], owed["state"]) == (1, "due")
     ctx.does.clear()
@@ -452,6 +463,7 @@ async def test_the_worker_outlives_every_fault_of_a_pass(ctx, things, runner, mo
     monkeypatch.setattr(things, "due", failing_once)
     await add(things, ctx, "a", "work")
     ctx.does["a"] = done.set
+    ctx.clock.step(GRACE.total_seconds())
     running = tasks.spawn("test.runner", runner.run_forever(pause_seconds=0.01))
     try:
         await asyncio.wait_for(done.wait(), SECONDS)

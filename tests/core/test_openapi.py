@@ -118,6 +118,11 @@ def test_two_schemas_of_one_name_stay_two(small):
     assert set(small["components"]["schemas"]) == {"Problem", "Thing", "ThingPage", "CoreThing"}
 
 
+def test_one_page_of_one_item_serves_many_lists():
+    assert page_of(Thing) is page_of(Thing)
+    assert type(page_of(Thing)).__module__ == Thing.__module__
+
+
 # --- the whole hospital
 
 

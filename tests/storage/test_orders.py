@@ -1,5 +1,5 @@
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -88,4 +88,41 @@ async def test_nothing_is_scanned(mongo_uri, database, driver):
             await orders.page("p1", before=before, limit=5, status="paid")
         await orders.due(NOW, 5)
         await orders.overdue(NOW, 5)
+        assert await plans.scans() == []
+
+
+def a_refund(at: datetime = NOW, **changes: Any) -> Any:
+    return {"out_refund_no": "o1-R", "amount": 3_000, "state": None, "requested_at": at} | changes
+
+
+@pytest.mark.gen_test
+async def test_the_money_of_a_day_is_found_by_when_it_moved(orders):
+    end = NOW + timedelta(days=1)
+    for id_, at in (("o1", NOW), ("o2", end - timedelta(milliseconds=1)), ("o3", end), ("o4", None)):
+        await orders.add(an_order(id_, paid_at=at, refund=at and a_refund(at + timedelta(hours=1)), history=[{}]))
+    assert sorted(ids(await orders.paid_between(NOW, end))) == ["o1", "o2"]
+    assert ids(await orders.refunds_between(NOW, end)) == ["o1"]
+    assert "history" not in (await orders.paid_between(NOW, end))[0]
+
+
+@pytest.mark.gen_test
+async def test_refunds_under_way_are_paged_by_the_gateways_word_and_by_what_was_given_up(orders):
+    dead = {"kind": "order.refund", "key": "k", "state": "dead", "next_at": None}
+    for id_, state, duties in (("o1", "ABNORMAL", [dead]), ("o2", "PROCESSING", []), ("o3", None, [dead])):
+        await orders.add(an_order(id_, status="refunding", refund=a_refund(state=state), duties=duties))
+    await orders.add(an_order("o4", status="refunded", refund=a_refund(state="SUCCESS"), duties=[dead]))
+    assert ids(await orders.page_of_refunds(before=None, limit=2)) == ["o3", "o2"]
+    assert ids(await orders.page_of_refunds(before="o2", limit=2)) == ["o1"]
+    assert ids(await orders.page_of_refunds(before=None, limit=5, states=("ABNORMAL", "CLOSED"))) == ["o1"]
+    assert ids(await orders.page_of_refunds(before=None, limit=5, dead=True)) == ["o3", "o1"]
+
+
+@pytest.mark.gen_test(timeout=20)
+async def test_the_cashiers_questions_scan_nothing(mongo_uri, database, driver):
+    async with watched(mongo_uri, database, driver) as (store, plans):
+        orders = OrderRepository(store)
+        await orders.paid_between(NOW, NOW + timedelta(days=1))
+        await orders.refunds_between(NOW, NOW + timedelta(days=1))
+        for before in (None, "o9"):
+            await orders.page_of_refunds(before=before, limit=5, states=("ABNORMAL",), dead=True)
         assert await plans.scans() == []

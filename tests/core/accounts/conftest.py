@@ -56,6 +56,7 @@ class PartialContext:
     wechat_patients: Any
     wechat_staff: Any
     sms: Any
+    second_factor_required: bool = False
 
 
 @dataclass

@@ -222,8 +222,10 @@ async def test_a_refund_is_accepted_ends_and_is_told(stand, pay):
     told = await stand.mailbox.next()
     assert told.path == "/notify/wechat-refund"
     ended = pay.read_refund_notification(told.headers, told.body)
-    assert ended == replace(asked, state=RefundState.SUCCESS, succeeded_at=seconds(stand.clock.now()))
-    assert await pay.query_refund(REFUND_NUMBER) == ended
+    found = await pay.query_refund(REFUND_NUMBER)
+    assert found == replace(asked, state=RefundState.SUCCESS, succeeded_at=seconds(stand.clock.now()))
+    assert asked.accepted_at == seconds(stand.clock.now())
+    assert ended == replace(found, accepted_at=None)
     assert (await pay.query(NUMBER)).state is TradeState.REFUND
     assert await stand.show("ledger") == {"orders": {NUMBER: {"paid": 5000, "refunded": 5000, "held": 0}}, "held": 0}
 
@@ -526,3 +528,105 @@ async def test_many_calls_share_the_client(stand, pay):
     numbers = [f"01J000000000000000000{number:05d}" for number in range(20)]
     await asyncio.gather(*(pay.prepay(payment(stand, out_trade_no=number)) for number in numbers))
     assert sorted(order["out_trade_no"] for order in await stand.show("orders")) == numbers
+
+
+# --- bills
+
+
+async def tomorrow(stand):
+    """Late enough for the bill of today, which is told."""
+    today = stand.clock.now().astimezone(timezone(timedelta(hours=8))).date()
+    stand.clock.step(34 * 3600)
+    return today
+
+
+@pytest.mark.feature("X1.2")
+@pytest.mark.gen_test
+async def test_a_days_bill_names_its_payments_and_refunds(stand, pay):
+    await stand.faults(hold_refunds=True)
+    await paid(stand, pay)
+    asked = await pay.refund(refund())
+    told = await pay.query(NUMBER)
+    bill = await pay.bill(await tomorrow(stand))
+    [payment], [given] = bill.payments, bill.refunds
+    assert (payment.out_trade_no, payment.transaction_id, payment.amount) == (NUMBER, told.transaction_id, 5000)
+    assert (payment.at, given.at) == (told.succeeded_at, asked.accepted_at)
+    assert (given.out_trade_no, given.out_refund_no, given.refund_id) == (NUMBER, REFUND_NUMBER, asked.refund_id)
+    assert (given.amount, given.state) == (5000, RefundState.PROCESSING)
+
+
+@pytest.mark.gen_test
+async def test_a_day_without_payments_is_an_empty_bill(stand, pay):
+    bill = await pay.bill(await tomorrow(stand))
+    assert (bill.payments, bill.refunds) == ((), ())
+
+
+@pytest.mark.gen_test
+async def test_a_bill_is_not_asked_for_before_ten_of_the_next_day(stand, pay):
+    await paid(stand, pay)
+    today = stand.clock.now().astimezone(timezone(timedelta(hours=8))).date()
+    with capture_logs() as logs, pytest.raises(Unavailable, match="10:00"):
+        await pay.bill(today)
+    assert logs == []
+
+
+@pytest.mark.gen_test
+async def test_a_bill_that_is_still_being_made_is_to_be_asked_for_again(stand, pay):
+    today = await tomorrow(stand)
+    await stand.faults(error_calls=1, error_code="STATEMENT_CREATING")
+    with pytest.raises(Unavailable, match="being made"):
+        await pay.bill(today)
+
+
+@pytest.mark.gen_test
+async def test_a_file_that_is_not_the_one_that_was_signed_is_not_read(stand, pay):
+    await paid(stand, pay)
+    today = await tomorrow(stand)
+    await stand.faults(spoilt_bills=True)
+    with pytest.raises(Unavailable, match="gzip|digest"):
+        await pay.bill(today)
+    await stand.faults(spoilt_bills=False, forge_answers=True)
+    with pytest.raises(Unavailable, match="signature"):
+        await pay.bill(today)
+
+
+@pytest.mark.gen_test
+async def test_a_bill_is_fetched_from_nobody_but_the_gateway(stand, pay, monkeypatch):
+    await paid(stand, pay)
+    today = await tomorrow(stand)
+    calls = []
+
+    async def elsewhere(**asked):
+        calls.append(asked)
+        return 200, json.dumps({"hash_type": "SHA1", "hash_value": "0", "download_url": f"{stand.url}.example/file"})
+
+    async def download(**asked):
+        calls.append(asked)
+
+    monkeypatch.setattr(pay._client, "trade_bill", elsewhere)
+    monkeypatch.setattr(pay._client, "download_bill", download)
+    with pytest.raises(Unavailable, match="not the gateway's"):
+        await pay.bill(today)
+    assert calls == [{"bill_date": today.isoformat()}]
+
+
+@pytest.mark.gen_test
+async def test_a_gateway_that_is_down_has_no_bill_now(stand, pay):
+    today = await tomorrow(stand)
+    await stand.faults(unavailable_calls=1)
+    with pytest.raises(Unavailable):
+        await pay.bill(today)
+
+
+@pytest.mark.gen_test
+async def test_an_abnormal_refund_is_paid_out_to_the_hospital(stand, pay):
+    await paid(stand, pay)
+    await stand.faults(abnormal_refunds=True)
+    asked = await pay.refund(refund())
+    assert (await stand.mailbox.next()).envelope()["event_type"] == "REFUND.ABNORMAL"
+    again = await pay.refund_to_merchant(asked.refund_id, REFUND_NUMBER)
+    assert (again.out_refund_no, again.state) == (REFUND_NUMBER, RefundState.PROCESSING)
+    assert (await stand.mailbox.next()).envelope()["event_type"] == "REFUND.SUCCESS"
+    with pytest.raises(Rejected):
+        await pay.refund_to_merchant(asked.refund_id, REFUND_NUMBER)
+    assert (await stand.show("ledger"))["held"] == 0

@@ -99,3 +99,15 @@ def test_a_refund_notification_keeps_its_state_under_its_own_name():
 def test_a_refund_notification_of_another_merchant_is_refused():
     with pytest.raises(ValueError, match="another mchid"):
         reading.refund_event(REFUND | {"refund_status": "SUCCESS"}, mchid="1900000000")
+
+
+def test_an_answer_tells_when_a_refund_was_accepted():
+    assert reading.refund(REFUND).accepted_at is None
+    assert reading.refund(REFUND | {"create_time": "2026-03-01T00:30:00+08:00"}).accepted_at == MOMENT
+
+
+def test_a_bill_without_an_address_does_not_hold():
+    assert reading.bill_address({"download_url": "https://a/b"}) == "https://a/b"
+    for wrong in ({}, {"download_url": 1}, []):
+        with pytest.raises(ValueError):
+            reading.bill_address(wrong)
