@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+from weakref import WeakSet
 
 import structlog
 from tornado.httpserver import HTTPServer
@@ -22,16 +23,54 @@ log = structlog.get_logger()
 LAG_PROBE_SECONDS: Final = 0.5
 # Requests that were being answered when the stop came get this long to finish.
 DRAIN_SECONDS: Final = 10.0
+# Between two looks at whether they have: nothing tells of the last byte having left.
+LOOK_SECONDS: Final = 0.02
+
+
+class Application(HospitalApplication):
+    """Knows which requests are being answered, so that a stop can wait for them: Tornado by itself cuts them off."""
+
+    def __init__(self, ctx: Context, routes: list[Any], **settings: Any) -> None:
+        self._begun: WeakSet[Any] = WeakSet()
+        super().__init__(ctx, routes, **settings)
+
+    def get_handler_delegate(self, *given: Any, **named: Any) -> Any:
+        """As Tornado makes it, remembered for as long as somebody else does."""
+        delegate = super().get_handler_delegate(*given, **named)
+        self._begun.add(delegate)
+        return delegate
+
+    async def answered(self) -> None:
+        """Until everything that was asked has been answered to its last byte, or its asker has gone."""
+        while any(_is_being_answered(delegate) for delegate in self._begun):  # noqa: ASYNC110 -- see LOOK_SECONDS
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def _is_being_answered(delegate: Any) -> bool:
+    stream = delegate.connection.stream  # None: a websocket has taken it over
+    if stream is None or stream.closed():
+        return False
+    handler = getattr(delegate, "handler", None)
+    return handler is None or not handler._finished or stream.writing()
 
 
 class Process:
     """A started process of some role; `stop` ends it in order."""
 
-    def __init__(self, hospital: Hospital, role: str, server: HTTPServer, port: int, drain_seconds: float) -> None:
+    def __init__(
+        self,
+        hospital: Hospital,
+        role: str,
+        server: HTTPServer,
+        application: Application,
+        port: int,
+        drain_seconds: float,
+    ) -> None:
         self.hospital = hospital
         self.role = role
         self.port = port
         self._server = server
+        self._application = application
         self._drain_seconds = drain_seconds
         self._loops: list[asyncio.Task[Any]] = [tasks.spawn("loop.lag", _probe_lag())]
         if role in ("all", "worker"):
@@ -50,10 +89,11 @@ class Process:
         self._server.stop()
         await self.hospital.hub.drain(self._drain_seconds)
         await tasks.stop(*self._loops)
-        try:
-            await asyncio.wait_for(self._server.close_all_connections(), DRAIN_SECONDS)
-        except TimeoutError:
-            log.warning("stop.connections_cut")
+        for last in (self._application.answered(), self._server.close_all_connections()):
+            try:
+                await asyncio.wait_for(last, DRAIN_SECONDS)
+            except TimeoutError:
+                log.warning("stop.connections_cut")
         await self.hospital.close()
 
 
@@ -72,7 +112,7 @@ async def start(settings: Settings, role: str, *, clock: Clock | None = None) ->
             one.close()
         raise
     origins = [one.strip() for one in settings.allowed_origins.split(",") if one.strip()]
-    application = HospitalApplication(
+    application = Application(
         hospital.ctx, routes_of(role), hub=hospital.hub, allowed_origins=origins, websocket_max_message_size=64 * 1024
     )
     server = HTTPServer(
@@ -85,7 +125,7 @@ async def start(settings: Settings, role: str, *, clock: Clock | None = None) ->
     server.add_sockets(sockets)
     port = sockets[0].getsockname()[1]
     log.info("app.ready", role=role, port=port, process=hospital.ctx.process)
-    return Process(hospital, role, server, port, settings.drain_seconds)
+    return Process(hospital, role, server, application, port, settings.drain_seconds)
 
 
 async def _probe_lag() -> None:

@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 import structlog
@@ -43,6 +43,8 @@ MAX_BODY: Final = MIB
 # The body of a refused request is still read and thrown away up to here: a client that is writing reads no answer, and
 # a connection closed in front of it may lose the answer altogether.
 DRAINED_BODY: Final = 16 * MIB
+# The body of a method that takes none: fields it does not know are refused there, too.
+NOTHING: Final = Schema()
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Endpoint:
     call_scope: bool = False
     media_type: str = "application/json"
     parameters: tuple[Mapping[str, Any], ...] = ()
+    reads: str = ""
+    responses: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
 
 Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
@@ -90,15 +94,32 @@ def endpoint(
     call_scope: bool = False,
     media_type: str = "application/json",
     parameters: tuple[Mapping[str, Any], ...] = (),
+    reads: str = "",
+    responses: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> Callable[[Method], Method]:
     """Put the sign on a handler's method.
 
     The method gets the path's groups, then `body` and `query` as loaded by their schemas, and returns what `answer`
     dumps with `status`; without `answer` it writes for itself or answers 204. `errors` are the codes it may refuse
-    with beyond the common ones. `call_scope` also lets in tokens that are bound to one call.
+    with beyond the common ones. `call_scope` also lets in tokens that are bound to one call. `reads` is the type of a
+    raw body, which the method reads by itself. `responses` are further answers as OpenAPI describes them, by status;
+    what they say of a status that follows from the rest is added to it.
     """
     sign = Endpoint(
-        roles, summary, body, query, answer, status, errors, idempotent, limits, call_scope, media_type, parameters
+        roles=roles,
+        summary=summary,
+        body=body,
+        query=query,
+        answer=answer,
+        status=status,
+        errors=errors,
+        idempotent=idempotent,
+        limits=limits,
+        call_scope=call_scope,
+        media_type=media_type,
+        parameters=parameters,
+        reads=reads,
+        responses=responses or {},
     )
 
     def decorate(method: Method) -> Method:
@@ -111,6 +132,8 @@ def endpoint(
                 arguments["query"] = self.load_query(sign.query)
             if sign.body is not None:
                 arguments["body"] = self.load_body(sign.body)
+            elif self.body and not sign.reads and self.request.method not in ("GET", "HEAD"):
+                self.load_body(NOTHING)
             work = functools.partial(method, self, *path, **arguments)
             if sign.idempotent:
                 await self.answer_once(work, sign)

@@ -88,7 +88,7 @@ def _operation(handler: type, method: str, sign: Endpoint, pattern: str) -> dict
         "description": inspect.getdoc(function) or "",
         "tags": [_tag(pattern)],
         "parameters": _parameters(handler, sign, pattern),
-        "responses": _responses(sign, at_id="{" in path_of(pattern, handler)),
+        "responses": _responses(sign, method, at_id="{" in path_of(pattern, handler)),
     }
     if sign.roles == ANYONE:
         operation["security"] = []
@@ -97,8 +97,8 @@ def _operation(handler: type, method: str, sign: Endpoint, pattern: str) -> dict
         operation["x-roles"] = sorted(sign.roles)
     if sign.body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": sign.body}}}
-    elif sign.media_type != "application/json" and method in ("post", "patch"):
-        operation["requestBody"] = {"required": True, "content": {"*/*": {"schema": {"type": "string"}}}}
+    elif sign.reads:
+        operation["requestBody"] = {"required": True, "content": {sign.reads: {"schema": {}}}}
     return operation
 
 
@@ -115,7 +115,7 @@ def _parameters(handler: type, sign: Endpoint, pattern: str) -> list[Any]:
     return [*parameters, *sign.parameters]
 
 
-def _responses(sign: Endpoint, *, at_id: bool) -> dict[str, Any]:
+def _responses(sign: Endpoint, method: str, *, at_id: bool) -> dict[str, Any]:
     status = (
         204 if sign.answer is None and sign.status == 200 and sign.media_type == "application/json" else sign.status
     )
@@ -126,7 +126,7 @@ def _responses(sign: Endpoint, *, at_id: bool) -> dict[str, Any]:
         good["content"] = {sign.media_type: {"schema": {"type": "string"}}}
     responses: dict[str, Any] = {str(status): good}
     codes = defaultdict(list)
-    for code in sorted({*sign.errors, *_common_errors(sign), *(["not_found"] if at_id else [])}):
+    for code in sorted({*sign.errors, *_common_errors(sign, method), *(["not_found"] if at_id else [])}):
         codes[CODES[code].status].append(code)
     for refused, names in sorted(codes.items()):
         responses[str(refused)] = {
@@ -135,15 +135,22 @@ def _responses(sign: Endpoint, *, at_id: bool) -> dict[str, Any]:
         }
         if refused in (429, 503):
             responses[str(refused)]["headers"] = {"Retry-After": {"description": "s", "schema": {"type": "integer"}}}
+    for further, said in sign.responses.items():
+        known = responses.setdefault(str(further), {"description": ""})
+        content = {**known.get("content", {}), **said.get("content", {})}
+        known |= {**said, "description": known["description"] or said["description"]}
+        known |= {"content": content} if content else {}
     return responses
 
 
-def _common_errors(sign: Endpoint) -> set[str]:
+def _common_errors(sign: Endpoint, method: str) -> set[str]:
     common = {"unavailable", "internal", "malformed"}
+    if method not in ("get", "head"):  # a body that nobody asked for is measured all the same
+        common |= {"too_large"}
     if sign.roles != ANYONE:
         common |= {"unauthenticated", "forbidden"}
     if sign.body is not None:
-        common |= {"invalid", "unsupported_media", "too_large"}
+        common |= {"invalid", "unsupported_media"}
     if sign.query is not None:
         common |= {"invalid"}
     if sign.idempotent:

@@ -71,9 +71,9 @@ class Policy:
     socket_messages_per_minute: int = number(60, 1, 1_000_000, "chat messages an account may send in a minute")
     socket_frames_per_second: int = number(50, 1, 1_000_000, "frames a socket may send in a second")
     socket_accepts_per_second: int = number(
-        500, 1, 1_000_000, "sockets a process takes in a second before it sheds (4013)"
+        500, 1, 1_000_000, "sockets a process takes in a second before it sheds (4013)", fixed=True
     )
-    heartbeat_seconds: int = number(25, 5, 60, "pause between the server's protocol pings")
+    heartbeat_seconds: int = number(25, 5, 60, "pause between the server's protocol pings", fixed=True)
 
 
 class LivePolicy(Policy):

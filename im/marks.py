@@ -16,6 +16,9 @@ log = structlog.get_logger()
 
 # A kill loses what was marked in this time: `last_seq` is read up from what is there, a reader marks again.
 PAUSE_SECONDS: Final = 1.0
+# `last_seq` spares a cold start the messages below it, and no more: one look upwards finds the end from this far behind
+# as it does from the last number. Marked with every message, a second of chat would cost a write a conversation.
+EVERY: Final = 50
 
 
 class Marks:
@@ -27,9 +30,10 @@ class Marks:
         self._writer: asyncio.Task[None] | None = None
 
     def stored(self, conversation: str, seq: int) -> None:
-        """A message of this number is stored."""
-        risen = self._of(conversation)
-        risen.last_seq = max(risen.last_seq, seq)
+        """A message of this number is stored; only every fiftieth number is marked."""
+        if seq % EVERY == 0:
+            risen = self._of(conversation)
+            risen.last_seq = max(risen.last_seq, seq)
 
     def read(self, conversation: str, account: str, seq: int) -> None:
         """A member has read as far as this."""

@@ -1,8 +1,8 @@
 """What the websocket speaks, as schemas: requests of each op, their answers, events. AsyncAPI is made from these."""
 
-from typing import Final
+from typing import Any, Final
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from core.data import table
 from core.wire import ULID_FORM, Text, Time
@@ -105,6 +105,11 @@ class Send(Schema):
         errors = BODIES[str(data["kind"])].validate(data["body"])  # type: ignore[arg-type]  # a dict: checked by the field
         if errors:
             raise ValidationError({"body": errors})
+
+    @post_load
+    def body_as_its_kind_reads_it(self, data: dict[str, Any], **_: object) -> dict[str, Any]:
+        """A text is trimmed."""
+        return {**data, "body": BODIES[data["kind"]].load(data["body"])}
 
 
 class Line(Schema):

@@ -27,6 +27,7 @@ from im.entries import ack
 from im.frames import BATCH, FRAME_BYTES, BadFrame, Close, Request, parse, refusal, reply
 from im.limits import Bucket
 from im.outgoing import FRAMES, Outgoing
+from im.protocol import ChatProtocol
 
 if TYPE_CHECKING:
     from im.hub import Hub
@@ -69,6 +70,13 @@ class ChatSocket(tornado.websocket.WebSocketHandler, BaseHandler):
     def ping_interval(self) -> float | None:
         """Tornado's own pings, a task a socket, stay off: the hub pings all sockets from one place."""
         return None
+
+    def get_websocket_protocol(self) -> tornado.websocket.WebSocketProtocol | None:
+        """Tornado's, made to tell of text that is none."""
+        protocol = super().get_websocket_protocol()
+        if isinstance(protocol, tornado.websocket.WebSocketProtocol13):
+            return ChatProtocol(self, False, protocol.params)
+        return protocol
 
     def check_origin(self, origin: str) -> bool:
         """Pages of our own host come through by themselves; others must be listed (`allowed_origins=`)."""

@@ -16,8 +16,8 @@ class Doctor(TypedDict):
     `institution` is where the doctor is registered first, `main_institution` whether that is this hospital, and
     `consent_document` the reference of its consent (R2-2). `online` is the doctor's own switch, not what is offered.
     A `suspended` doctor's account is disabled or no doctor's any more. `history` is who changed what on the page.
-    `granted` are the services the hospital allows, `services` those of them that are on; where nobody has told the two
-    apart yet, what is on is what is allowed. `photo` is a medium of the doctor's.
+    `services` are those the hospital grants, `paused` those of them that the doctor has turned off. `photo` is a medium
+    of the doctor's.
     """
 
     _id: str
@@ -38,7 +38,7 @@ class Doctor(TypedDict):
     multi_site_filed: bool
     consent_document: str | None
     services: list[ServiceKind]
-    granted: NotRequired[list[ServiceKind]]
+    paused: NotRequired[list[ServiceKind]]
     fees: dict[str, int]
     online: bool
     suspended: NotRequired[bool]

@@ -90,6 +90,9 @@ INDEXES: dict[str, list[Index]] = {
         ascending("paid_at"),
         ascending("refund.requested_at"),
     ],
+    "reconciliations": [
+        ascending("day", unique=True),
+    ],
     "patient_groups": [
         ascending("doctor_id", "name", unique=True),
         ascending("doctor_id", "slot", unique=True),

@@ -44,12 +44,13 @@ class Run(TypedDict):
 
 
 class Reconciliation(TypedDict):
-    """`_id` is the day, `YYYY-MM-DD` in China. `version` 0: the first run has not ended.
+    """`_id` is the day, `YYYY-MM-DD` in China; `day` says the same, for the list. `version` 0: no run has ended.
 
     `differences` holds at most as many as the service lists, `difference_count` counts them all.
     """
 
     _id: str
+    day: str
     version: int
     at: datetime
     by: str
@@ -63,7 +64,7 @@ class Reconciliation(TypedDict):
 
 
 class ReconciliationRepository:
-    """One document a day; a run holds its lease, so that of two that start at once one compares."""
+    """Unique index: day. One document a day; a run holds its lease, so that of two that start at once one compares."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -76,10 +77,10 @@ class ReconciliationRepository:
 
     async def page(self, *, before: str | None, limit: int) -> list[Reconciliation]:
         """Compared days, newest first below `before`, without their differences and runs, at most `limit`."""
-        days = {"_id": {"$gt": ""}} if before is None else {"_id": {"$lt": before}}
+        days = {"day": {"$gt": ""}} if before is None else {"day": {"$lt": before}}
         stages: list[dict[str, Any]] = [
             {"$match": days},
-            {"$sort": {"_id": -1}},
+            {"$sort": {"day": -1}},
             {"$match": {"version": {"$gt": 0}}},
             {"$limit": limit},
             {"$project": {"differences": 0, "runs": 0}},
@@ -88,13 +89,14 @@ class ReconciliationRepository:
 
     async def done_since(self, day: str) -> set[str]:
         """The days from `day` on that have been compared."""
-        found = await self._docs.find({"_id": {"$gte": day}}, {"version": 1}).to_list(None)
+        found = await self._docs.find({"day": {"$gte": day}}, {"version": 1}).to_list(None)
         return {one["_id"] for one in found if one["version"]}
 
     async def begin(self, day: str, *, token: str, now: datetime, until: datetime) -> int | None:
         """Take the day's lease until `until`; the version of its last result, 0 for none. None: another run has it."""
         empty = Reconciliation(
             _id=day,
+            day=day,
             version=0,
             at=now,
             by="",

@@ -64,11 +64,19 @@ def database(request, driver) -> str:
 @pytest.fixture(scope="module")
 def store(io_loop, mongo_uri, database, driver) -> Iterator[Store]:
     """An empty database of the module's own, without indexes; `ensure_indexes(store)` adds them."""
+    _drop(io_loop, mongo_uri, database, driver)
     opened = io_loop.run_sync(lambda: Store.open(mongo_uri, database, driver=driver))
-    io_loop.run_sync(opened.drop)
     yield opened
-    io_loop.run_sync(opened.drop)
     io_loop.run_sync(opened.close)
+    _drop(io_loop, mongo_uri, database, driver)
+
+
+def _drop(io_loop, mongo_uri: str, database: str, driver: Driver) -> None:
+    """Dropping a large database takes longer than the store waits for anything in service."""
+    patient = f"{mongo_uri}&socketTimeoutMS=60000"
+    dropping = io_loop.run_sync(lambda: Store.open(patient, database, driver=driver))
+    io_loop.run_sync(dropping.drop, timeout=60)
+    io_loop.run_sync(dropping.close)
 
 
 @pytest.fixture(scope="module")

@@ -46,15 +46,18 @@ async def create(
 async def change(ctx: "Context", *, caller: Caller, department_id: str, values: Mapping[str, Any]) -> Department:
     """Rename, describe, reorder, or correct the subject code; what already is so is no change.
 
-    `conflict` when somebody changes it at the same moment, `Invalid` for what is no official subject code; nothing is
-    changed then.
+    `conflict` when somebody changes it at the same moment or `values["version"]` is not its version any more, `Invalid`
+    for what is no official subject code; nothing is changed then.
     """
     seen = await ctx.departments.get(department_id)
     if seen is None:
         raise NotFound
     if "code" in values:
         _require_subject(values["code"])
-    wanted = changes.differing(seen, values)
+    version = seen.get("version", 1)
+    if values.get("version", version) != version:
+        raise Conflict
+    wanted = changes.differing(seen, {name: value for name, value in values.items() if name != "version"})
     if not wanted:
         return seen
     now = ctx.clock.now()

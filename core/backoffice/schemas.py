@@ -68,16 +68,17 @@ class DepartmentForm(Schema):
 
 
 class DepartmentChange(Schema):
-    """Body of PATCH /admin/departments/{id}."""
+    """Body of PATCH /admin/departments/{id}; with `version`, only if the department is still at that version."""
 
     code = text(2, 8)
     name = text(1, 30)
     introduction = text(0, 2_000)
     order = fields.Int(strict=True, validate=validate.Range(0, 9_999))
+    version = fields.Int(strict=True, validate=validate.Range(1))
 
     @validates_schema
     def _says_something(self, loaded: dict[str, Any], **kwargs: Any) -> None:
-        if not loaded:
+        if not set(loaded) - {"version"}:
             raise ValidationError("没有要修改的内容", "name")
 
 

@@ -33,8 +33,6 @@ async def change(ctx: "Context", *, caller: Caller, form: Mapping[str, Any]) -> 
     page's any more; nothing is changed then.
     """
     given = {name: form[name] for name in EDITED if name in form}
-    if given.get("photo") is not None:
-        await _keep_photo(ctx, caller, given["photo"])
     for _ in range(TRIES):
         seen = await _require(ctx, caller)
         if form.get("version", seen["version"]) != seen["version"]:
@@ -42,15 +40,15 @@ async def change(ctx: "Context", *, caller: Caller, form: Mapping[str, Any]) -> 
         values = _values(ctx, seen, given)
         if not values:
             return _view(ctx, seen)
+        if values.get("photo") is not None:
+            await _keep_photo(ctx, caller, values["photo"])
         now = ctx.clock.now()
-        before: Mapping[str, Any] = {**seen}
+        before = _before(seen)
         entries = [
-            outbox.entry(caller.actor, f"edit_{name}", frm=str(before[name]), to=str(value), at=now)
+            outbox.entry(caller.actor, f"change_{name}", frm=str(before[name]), to=str(value), at=now)
             for name, value in values.items()
         ]
-        # What is on today is what was granted, from the day the doctor turns something off.
-        granted = {"granted": list(directory_rules.granted_services(seen))}
-        if await ctx.doctors.change(seen, {**values, **granted}, entries=entries, at=now):
+        if await ctx.doctors.change(seen, values, entries=entries, at=now):
             await ctx.catalogue.changed(caller.id)
             return _view(ctx, await _require(ctx, caller))
     raise Conflict
@@ -75,20 +73,24 @@ async def _keep_photo(ctx: "Context", caller: Caller, photo: str) -> None:
 
 def _values(ctx: "Context", seen: Doctor, given: Mapping[str, Any]) -> dict[str, Any]:
     """What really changes; `Invalid` naming every field at fault."""
-    after = {**given}
+    after = {name: value for name, value in given.items() if name != "services"}
     if "fees" in given:
         after["fees"] = {**seen["fees"], **given["fees"]}
     if "services" in given:
-        after["services"] = [service for service in directory_rules.SERVICES if service in given["services"]]
-    faults = _faults(ctx, seen, given, after)
+        after["paused"] = [service for service in seen["services"] if service not in given["services"]]
+    faults = _faults(ctx, seen, given, after.get("fees", seen["fees"]))
     if faults:
         raise Invalid(errors=faults)
-    before: Mapping[str, Any] = {**seen}
+    before = _before(seen)
     return {name: value for name, value in after.items() if value != before[name]}
 
 
+def _before(seen: Doctor) -> Mapping[str, Any]:
+    return {"paused": [], **seen}
+
+
 def _faults(
-    ctx: "Context", seen: Doctor, given: Mapping[str, Any], after: Mapping[str, Any]
+    ctx: "Context", seen: Doctor, given: Mapping[str, Any], fees: Mapping[str, int]
 ) -> dict[str, Sequence[str]]:
     low, high = ctx.policy.consult_fee_low, ctx.policy.consult_fee_high
     faults: dict[str, Sequence[str]] = {}
@@ -96,10 +98,10 @@ def _faults(
         if (said := rules.fault_of_fee(fee, low, high)) is not None:
             faults[f"fees.{service}"] = [said]
     if "services" in given:
-        if set(given["services"]) - set(directory_rules.granted_services(seen)):
+        if not set(given["services"]) <= set(seen["services"]):
             faults["services"] = ["医院尚未为您开通此项服务"]
-        for service in after["services"]:
-            if service not in after.get("fees", seen["fees"]):
+        for service in given["services"]:
+            if service not in fees:
                 faults[f"fees.{service}"] = ["开通服务前须先设置费用"]
     return faults
 
@@ -115,8 +117,8 @@ def _view(ctx: "Context", doctor: Doctor) -> dict[str, Any]:
         "photo_url": shown["photo"],
         "fees": doctor["fees"],
         "fee_bounds": {"low": ctx.policy.consult_fee_low, "high": ctx.policy.consult_fee_high},
-        "services": doctor["services"],
-        "granted": list(directory_rules.granted_services(doctor)),
+        "services": list(directory_rules.services_on(doctor)),
+        "granted": doctor["services"],
         "offered": shown["services"],
         "online": doctor["online"],
         "version": doctor["version"],

@@ -7,6 +7,7 @@ from core.directory import schemas, service
 from core.directory.catalogue import Wanted
 from core.http import ApiHandler, endpoint
 from core.media import service as media
+from core.media.schemas import UNCHANGED
 from core.wire import Page, page
 
 
@@ -60,7 +61,7 @@ class DoctorPhotoHandler(ApiHandler):
     def compute_etag(self) -> None:
         """It is the digest of the image, known before it is read."""
 
-    @endpoint(roles=ANYONE, summary="医生照片", media_type="image/jpeg", errors=("not_found",))
+    @endpoint(roles=ANYONE, summary="医生照片", media_type="image/jpeg", errors=("not_found",), responses=UNCHANGED)
     async def get(self, doctor_id: str) -> None:
         """The small image, JPEG. Caches ask each time whether it still holds: a new photo is seen at once."""
         content = await service.photo(self.ctx, doctor_id)

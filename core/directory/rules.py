@@ -26,7 +26,7 @@ BARS: Final[Mapping[str, str]] = {
     "practice_too_short": "独立执业年限不足（R2-2）",
     "no_consent": "缺少主执业机构同意文件（R2-2）",
     "not_filed": "未办理多机构备案（R2-2）",
-    "no_service": "未开通任何服务",
+    "no_service": "未开通任何服务，或医生已全部关闭",
     "no_fee": "已开通的服务没有在医院价格范围内的定价（R6-8）",
 }
 
@@ -48,9 +48,9 @@ def may_practise(doctor: Doctor, today: date, policy: Policy) -> bool:
 def bars(doctor: Doctor, today: date, policy: Policy) -> list[str]:
     """Why patients may ask this doctor for nothing today, one code of `BARS` a reason; [] when they may."""
     found = _bars_to_practice(doctor, today, policy)
-    if not doctor["services"]:
+    if not services_on(doctor):
         found.append("no_service")
-    elif not any(_is_priced(doctor, service, policy) for service in doctor["services"]):
+    elif not any(_is_priced(doctor, service, policy) for service in services_on(doctor)):
         found.append("no_fee")
     return found
 
@@ -70,24 +70,17 @@ def _is_priced(doctor: Doctor, service: ServiceKind, policy: Policy) -> bool:
     return service in doctor["fees"] and policy.consult_fee_low <= doctor["fees"][service] <= policy.consult_fee_high
 
 
-def granted_services(doctor: Doctor) -> tuple[ServiceKind, ...]:
-    """What the hospital allows this doctor to offer, whether or not it is on."""
-    granted = doctor.get("granted", doctor["services"])
-    return tuple(service for service in SERVICES if service in granted)
+def services_on(doctor: Doctor) -> tuple[ServiceKind, ...]:
+    """What the hospital grants and the doctor has not turned off."""
+    paused = doctor.get("paused", [])
+    return tuple(service for service in SERVICES if service in doctor["services"] and service not in paused)
 
 
 def offered_services(doctor: Doctor, today: date, policy: Policy) -> tuple[ServiceKind, ...]:
     """What patients may ask of this doctor today: switched on, with a fee in the hospital's bounds; () when nothing."""
     if not may_practise(doctor, today, policy):
         return ()
-    return tuple(
-        service
-        for service in SERVICES
-        if service in doctor["services"]
-        and service in granted_services(doctor)
-        and service in doctor["fees"]
-        and policy.consult_fee_low <= doctor["fees"][service] <= policy.consult_fee_high
-    )
+    return tuple(service for service in services_on(doctor) if _is_priced(doctor, service, policy))
 
 
 def needed_consents(age: int, policy: Policy) -> frozenset[str]:

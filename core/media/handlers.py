@@ -14,7 +14,7 @@ from core.http import DRAINED_BODY, ApiHandler, Limit, endpoint
 from core.media import ranges, rules, service
 from core.media.intake import Intake
 from core.media.rules import Variant
-from core.media.schemas import RANGE_PARAMETERS, AskLink, LinkView, MediaView, SignedQuery
+from core.media.schemas import ANY_TYPE, PARTIAL, RANGE_PARAMETERS, UNCHANGED, AskLink, LinkView, MediaView, SignedQuery
 from core.policy import MIB
 
 log = structlog.get_logger()
@@ -78,6 +78,7 @@ class UploadHandler(ApiHandler):
     @endpoint(
         roles=EVERY_ROLE,
         summary="上传图片、视频或文件",
+        reads=ANY_TYPE,
         answer=MediaView(),
         status=201,
         errors=("too_large", "unsupported_media", "invalid", "overloaded", "unavailable"),
@@ -162,15 +163,16 @@ class MediaHandler(ContentHandler):
     @endpoint(
         roles=EVERY_ROLE,
         summary="读取媒体",
-        media_type="application/octet-stream",
+        media_type=ANY_TYPE,
         parameters=RANGE_PARAMETERS,
+        responses=PARTIAL,
         errors=("not_found", "range_not_satisfiable"),
     )
     async def get(self, media_id: str) -> None:
         """For its owner and those in the visits it belongs to."""
         await self.serve_to_caller(media_id, "original")
 
-    @endpoint(roles=EVERY_ROLE, summary="读取媒体信息", media_type="application/octet-stream", errors=("not_found",))
+    @endpoint(roles=EVERY_ROLE, summary="读取媒体信息", media_type=ANY_TYPE, errors=("not_found",), responses=UNCHANGED)
     async def head(self, media_id: str) -> None:
         """The headers of GET."""
         await self.serve_to_caller(media_id, "original")
@@ -189,13 +191,16 @@ class ThumbnailHandler(MediaHandler):
         summary="读取缩略图",
         media_type="image/jpeg",
         parameters=RANGE_PARAMETERS,
+        responses=PARTIAL,
         errors=("not_found", "range_not_satisfiable"),
     )
     async def get(self, media_id: str) -> None:
         """As the medium; files have none."""
         await self.serve_to_caller(media_id, "thumbnail")
 
-    @endpoint(roles=EVERY_ROLE, summary="读取缩略图信息", media_type="image/jpeg", errors=("not_found",))
+    @endpoint(
+        roles=EVERY_ROLE, summary="读取缩略图信息", media_type="image/jpeg", errors=("not_found",), responses=UNCHANGED
+    )
     async def head(self, media_id: str) -> None:
         """The headers of GET."""
         await self.serve_to_caller(media_id, "thumbnail")
@@ -217,8 +222,9 @@ class SignedContentHandler(ContentHandler):
         roles=ANYONE,
         summary="通过签名链接读取媒体",
         query=SignedQuery(),
-        media_type="application/octet-stream",
+        media_type=ANY_TYPE,
         parameters=RANGE_PARAMETERS,
+        responses=PARTIAL,
         errors=("forbidden", "not_found", "range_not_satisfiable"),
     )
     async def get(self, media_id: str, query: dict[str, Any]) -> None:
@@ -229,8 +235,9 @@ class SignedContentHandler(ContentHandler):
         roles=ANYONE,
         summary="通过签名链接读取媒体信息",
         query=SignedQuery(),
-        media_type="application/octet-stream",
+        media_type=ANY_TYPE,
         errors=("forbidden", "not_found"),
+        responses=UNCHANGED,
     )
     async def head(self, media_id: str, query: dict[str, Any]) -> None:
         """The headers of GET."""

@@ -1,6 +1,7 @@
 """Shapes of media on the wire."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from marshmallow import Schema, fields, validate
 
@@ -53,3 +54,10 @@ RANGE_PARAMETERS: tuple[dict[str, Any], ...] = (
     {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}},
     {"name": "If-Range", "in": "header", "schema": {"type": "string"}},
 )
+# Of what type the bytes are is the medium's own affair; `Content-Type` says it.
+ANY_TYPE: Final = "*/*"
+UNCHANGED: Final[Mapping[int, Mapping[str, Any]]] = {304: {"description": "If-None-Match 所指的内容没有变化"}}
+PARTIAL: Final[Mapping[int, Mapping[str, Any]]] = {
+    206: {"description": "所请求的范围", "content": {ANY_TYPE: {"schema": {"type": "string"}}}},
+    **UNCHANGED,
+}

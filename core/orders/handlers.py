@@ -1,6 +1,7 @@
 """REST of orders and the gateway's callbacks."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
@@ -16,6 +17,12 @@ log = structlog.get_logger()
 
 # WeChat Pay gives a callback five seconds; what takes longer is repeated and then finds the work done.
 NOTIFICATION_SECONDS: Final = 4.5
+# What the gateway takes for "once more, please"; it reads no problem details.
+_FAILED: Final[Mapping[str, Any]] = {
+    "description": "unauthenticated",
+    "content": {"application/json": {"schema": {"type": "object", "required": ["code", "message"]}}},
+}
+REPEATED: Final[Mapping[int, Mapping[str, Any]]] = {401: _FAILED, 503: {**_FAILED, "description": "unavailable"}}
 
 
 class OrdersHandler(ApiHandler):
@@ -77,7 +84,7 @@ class NotificationHandler(ApiHandler):
 class PaymentNotificationHandler(NotificationHandler):
     """Payments."""
 
-    @endpoint(roles=ANYONE, summary="微信支付通知", errors=("unauthenticated", "unavailable"), status=204)
+    @endpoint(roles=ANYONE, summary="微信支付通知", reads="*/*", responses=REPEATED, status=204)
     async def post(self) -> None:
         """Verified by signature, age, merchant and amount; repeats change nothing."""
         await self.take(service.take_payment_notification(self.ctx, self.request.headers, bytes(self.body)))
@@ -86,7 +93,7 @@ class PaymentNotificationHandler(NotificationHandler):
 class RefundNotificationHandler(NotificationHandler):
     """Refunds."""
 
-    @endpoint(roles=ANYONE, summary="微信退款通知", errors=("unauthenticated", "unavailable"), status=204)
+    @endpoint(roles=ANYONE, summary="微信退款通知", reads="*/*", responses=REPEATED, status=204)
     async def post(self) -> None:
         """Verified the same way."""
         await self.take(service.take_refund_notification(self.ctx, self.request.headers, bytes(self.body)))

@@ -60,6 +60,9 @@ async def deadline(ctx: "Context", visit: Visit) -> None:
 async def _expire(ctx: "Context", visit: Visit) -> None:
     """Unpaid: ask the gateway once more before letting it go, so that no late word costs the patient a refund."""
     order = await orders.get(ctx, visit["order_id"] or "")
+    if order is not None and order["status"] == "paid":
+        await submit_paid(ctx, order)  # paid in time; only its duty was late
+        return
     if order is not None and order["payment_requested_at"] is not None and order["status"] == "pending":
         try:
             if await orders.follow_gateway(ctx, order):

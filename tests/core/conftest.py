@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.core.consulting import QUIET, House, open_house
+from tests.core.consulting import House, open_house
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +16,6 @@ def _house(io_loop, mongo_uri, redis_url, tmp_path_factory) -> Iterator[House]:
 
 @pytest.fixture
 def house(_house, io_loop) -> Iterator[House]:
-    """One house for all; who switches the gateway's faults leaves none to the next."""
+    """One house for all; who switches the gateway's faults or leaves duties behind leaves none to the next."""
     yield _house
-    io_loop.run_sync(lambda: _house.faults(**QUIET))
+    io_loop.run_sync(_house.tidy)

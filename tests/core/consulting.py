@@ -1,4 +1,4 @@
-"""A hospital in which consultations are acted through the services: real stores, the real gateway's simulator, no worker.
+"""A hospital in which consultations are acted through the services: real stores, a simulated gateway, no worker.
 
 Nothing moves but by the test's own hand: duties that are left over are run by `House.rest`, and the gateway tells of
 payments and refunds only when it is asked (`drop_notifications`), unless a test switches its messages on.
@@ -115,6 +115,13 @@ class House:
         docs = self.ctx.store.db[collection]
         await docs.update_one({"_id": id_, "deadline_at": {"$ne": None}}, {"$set": {"deadline_at": past}})
         await self.ctx.duties.run_due()
+
+    async def tidy(self) -> None:
+        """No faults, and nothing left for a worker to do."""
+        await self.faults(**QUIET)
+        await under_way()
+        for name in ("visits", "orders"):
+            await self.ctx.store.db[name].update_many({"duties.kind": {"$gt": ""}}, {"$set": {"duties": []}})
 
     # --- people ----------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@ from dataclasses import fields
 
 import pytest
 
-from core.policy import DAY, Policy
+from core.policy import DAY, LivePolicy, Policy
 
 
 @pytest.mark.parametrize("one", fields(Policy), ids=lambda one: one.name)
@@ -27,3 +27,16 @@ def test_records_and_chat_are_kept_at_least_as_long_as_the_law_says():
     bounds = {one.name: one.metadata["low"] for one in fields(Policy)}
     assert (bounds["retain_record_years"], bounds["retain_chat_years"]) == (15, 3)
     assert Policy().refresh_token_seconds == 30 * DAY
+
+
+def test_a_live_policy_takes_all_numbers_of_another_and_is_read_like_any():
+    live = LivePolicy()
+    live.take(Policy(visits_per_hour=7, practice_years=5))
+    assert (live.visits_per_hour, live.practice_years, live.child_years) == (7, 5, 14)
+    live.take(Policy())
+    assert vars(live) == vars(Policy())
+
+
+def test_what_a_process_reads_once_is_fixed():
+    fixed = {one.name for one in fields(Policy) if one.metadata["fixed"]}
+    assert fixed == {"media_image_pixels", "socket_accepts_per_second", "heartbeat_seconds"}

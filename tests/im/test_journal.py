@@ -7,6 +7,7 @@ import pytest
 
 from core.errors import Conflict, NotFound, ServiceUnavailable
 from im import journal as journals
+from im import marks
 from im.entries import key_of
 from storage.messages import MessageRepository, Outcome
 from storage.mongo import STORE_AWAY
@@ -194,7 +195,8 @@ async def test_beyond_the_queue_senders_are_told_when_to_come_again(process, vis
     assert [place.seq for place in await asyncio.gather(*waiting)] == [2, 3, 4]
 
 
-async def test_a_cold_start_goes_on_after_the_last_number_whether_or_not_it_was_marked(start, indexed, visit):
+async def test_a_cold_start_goes_on_after_the_last_number_whether_or_not_it_was_marked(start, visit, monkeypatch):
+    monkeypatch.setattr(marks, "EVERY", 5)
     first = await start()
     for number in range(5):
         await post(first, visit, f"m{number}")
@@ -204,7 +206,8 @@ async def test_a_cold_start_goes_on_after_the_last_number_whether_or_not_it_was_
     assert (await post(await start(), visit, "later")).seq == 10
 
 
-async def test_stop_stores_what_waits_and_takes_no_more(process, indexed, visit):
+async def test_stop_stores_what_waits_and_takes_no_more(process, visit, monkeypatch):
+    monkeypatch.setattr(marks, "EVERY", 10)
     waiting = [post(process, visit, f"m{number}") for number in range(10)]
     await process.journal.stop()
     assert [future.result().seq for future in waiting] == list(range(1, 11))

@@ -178,3 +178,23 @@ async def test_a_visit_is_rated_once_after_it_has_ended(hospital):
         assert (answer.status_code, list(answer.json()["errors"])) == (422, ["stars"])
     ratings = await hospital.person().get(f"/doctors/{stage.found['doctor']['id']}/ratings")
     assert ratings["items"][0]["author"] == "演*"
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_move_that_takes_no_body_refuses_fields_it_does_not_know(hospital):
+    stage = await submitted(hospital)
+    visit = stage.found["visit"]["id"]
+    answer = await stage.patient.send("POST", f"/visits/{visit}/cancel", json={"reason": "不需要了"})
+    assert (answer.status_code, list(answer.json()["errors"])) == (422, ["reason"])
+    assert (await stage.patient.get(f"/visits/{visit}"))["status"] == "pending_payment"
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_an_order_paid_in_time_is_not_expired_because_its_duty_was_late(hospital):
+    stage = await submitted(hospital)
+    visit, order = stage.found["visit"]["id"], stage.found["visit"]["order"]["id"]
+    now = hospital.ctx.clock.now()
+    await hospital.ctx.orders.note(order, at=now, set={"status": "paid", "paid_at": now})
+    await pass_deadline(hospital, visit)
+    seen = await stage.patient.get(f"/visits/{visit}")
+    assert (seen["status"], seen["order"]["status"]) == ("waiting", "paid")

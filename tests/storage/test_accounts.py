@@ -147,3 +147,68 @@ async def test_an_openid_bound_by_many_at_once_is_one_accounts(accounts):
     kept = [await accounts.get(one["_id"]) for one in several]
     assert sum(one.get("openid") == "o9" for one in kept) == 1
     assert any(bound)
+
+
+@pytest.mark.gen_test
+async def test_staff_are_listed_newest_first_and_patients_are_not(accounts):
+    role = "regulator"
+    made = [await _added(accounts, role=role, status=status) for status in ("active", "disabled", "active")]
+    await _added(accounts, role=role, audience="patient")
+    ids = [one["_id"] for one in made]
+    everyone = await accounts.staff(role=role, status=None, before=None, limit=10)
+    assert [one["_id"] for one in everyone] == sorted(ids, reverse=True)
+    active = await accounts.staff(role=role, status="active", before=None, limit=10)
+    assert {one["_id"] for one in active} == {ids[0], ids[2]}
+    below = await accounts.staff(role=role, status=None, before=everyone[0]["_id"], limit=1)
+    assert [one["_id"] for one in below] == [everyone[1]["_id"]]
+
+
+@pytest.mark.gen_test
+async def test_the_list_of_staff_needs_no_scan(mongo_uri, database, driver):
+    async with watched(mongo_uri, database, driver) as (store, plans):
+        await AccountRepository(store).staff(role="doctor", status="active", before="b", limit=5)
+        assert await plans.scans() == []
+
+
+@pytest.mark.gen_test
+async def test_an_account_is_altered_only_as_it_was_seen(accounts):
+    seen = await _added(accounts, role="nurse")
+    altered = {"entries": [{"act": "one"}], "at": LATER}
+    assert await accounts.alter(seen, {"role": "pharmacist"}, call_back=True, **altered) is True
+    assert await accounts.alter(seen, {"role": "admin"}, call_back=True, **altered) is False
+    kept = await accounts.get(seen["_id"])
+    assert (kept["role"], kept["epoch"], kept["history"], kept["updated_at"]) == (
+        "pharmacist",
+        1,
+        [{"act": "one"}],
+        LATER,
+    )
+    other = await _added(accounts)
+    with pytest.raises(DuplicateKey):
+        await accounts.alter(kept, {"phone_index": other["phone_index"]}, call_back=False, **altered)
+    assert await accounts.get(seen["_id"]) == kept
+
+
+@pytest.mark.gen_test
+async def test_an_owner_changes_the_password_seen_and_no_other(accounts):
+    seen = await _added(accounts, password_hash="h1", password_expires_at=LATER)
+    assert await accounts.change_password(seen, "h2", LATER) is True
+    assert await accounts.change_password(seen, "h3", LATER) is False
+    kept = await accounts.get(seen["_id"])
+    assert (kept["password_hash"], kept["password_expires_at"], kept["epoch"]) == ("h2", None, 1)
+
+
+@pytest.mark.gen_test
+async def test_a_second_factor_is_enrolled_once(accounts):
+    seen = await _added(accounts)
+    first = {"secret": "v1.a", "last_step": 1}
+    assert await accounts.enrol(seen["_id"], first, LATER) is True
+    assert await accounts.enrol(seen["_id"], {"secret": "v1.b", "last_step": 1}, LATER) is False
+    assert (await accounts.get(seen["_id"]))["second_factor"] == first
+
+
+@pytest.mark.gen_test
+async def test_calling_back_leaves_the_status_unless_one_is_given(accounts):
+    seen = await _added(accounts, status="disabled")
+    called = await accounts.call_back(seen["_id"], None, LATER)
+    assert (called["status"], called["epoch"]) == ("disabled", 1)

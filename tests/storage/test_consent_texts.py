@@ -42,3 +42,12 @@ async def test_texts_are_found_by_an_index(mongo_uri, database):
     async with watched(mongo_uri, database) as (store, plans):
         await ConsentTextRepository(store).in_force("notice", AT)
         assert await plans.scans() == []
+
+
+@pytest.mark.gen_test
+async def test_all_versions_are_listed_by_kind_the_latest_first(store):
+    texts = ConsentTextRepository(store)
+    for kind, version, days in (("zz_b", "1", 1), ("zz_a", "1", 1), ("zz_a", "2", 2)):
+        await texts.add(text(kind, version, days))
+    found = [(one["kind"], one["version"]) for one in await texts.every() if one["kind"].startswith("zz_")]
+    assert found == [("zz_a", "2"), ("zz_a", "1"), ("zz_b", "1")]

@@ -40,3 +40,24 @@ async def test_late_and_repeated_ratings_never_take_anything_back(store):
     assert await doctors.set_rating(one["_id"], stars=9, count=2, at=AT) is False
     stored = await doctors.get(one["_id"])
     assert (stored["rating_sum"], stored["rating_count"]) == (14, 3)
+
+
+@pytest.mark.gen_test
+async def test_a_page_is_changed_only_as_it_was_seen(store):
+    doctors, one = DoctorRepository(store), doctor(title="233")
+    await doctors.add(one)
+    assert await doctors.change(one, {"title": "232"}, entries=[{"act": "one"}], at=AT) is True
+    assert await doctors.change(one, {"title": "231"}, entries=[{"act": "two"}], at=AT) is False
+    changed = await doctors.get(one["_id"])
+    assert (changed["title"], changed["version"], changed["history"]) == ("232", 2, [{"act": "one"}])
+
+
+@pytest.mark.gen_test
+async def test_a_suspended_doctor_goes_offline_and_comes_back_offline(store):
+    doctors, one = DoctorRepository(store), doctor(online=True)
+    await doctors.add(one)
+    suspended = [await doctors.suspend(one["_id"], True, entry={"act": "suspend", "at": AT}) for _ in range(2)]
+    resumed = [await doctors.suspend(one["_id"], False, entry={"act": "resume", "at": AT}) for _ in range(2)]
+    assert (suspended, resumed) == ([True, False], [True, False])
+    kept = await doctors.get(one["_id"])
+    assert (kept["suspended"], kept["online"], kept["version"], len(kept["history"])) == (False, False, 3, 2)

@@ -61,3 +61,19 @@ async def test_ratings_are_found_by_an_index(mongo_uri, database):
         await ratings.page_of_account("p", before=None, limit=2)
         await ratings.sum_of_doctor("d")
         assert await plans.scans() == []
+
+
+@pytest.mark.gen_test
+async def test_stars_are_counted_by_their_number(store):
+    ratings = RatingRepository(store)
+    for doctor, stars in (("counted", 5), ("counted", 2), ("counted", 5), ("uncounted", 1)):
+        await ratings.add(rating(doctor, stars))
+    assert await ratings.stars_of_doctor("counted") == {5: 2, 2: 1}
+    assert await ratings.stars_of_doctor("nobody") == {}
+
+
+@pytest.mark.gen_test
+async def test_stars_are_counted_by_an_index(mongo_uri, database):
+    async with watched(mongo_uri, database) as (store, plans):
+        await RatingRepository(store).stars_of_doctor("d")
+        assert await plans.scans() == []

@@ -185,3 +185,82 @@ async def test_nothing_is_scanned(mongo_uri, database, driver):
         await visits.due(NOW, 5)
         await visits.overdue(NOW, 5)
         assert await plans.scans() == []
+
+
+def of(patient: str) -> dict[str, Any]:
+    return {"patient": {"id": patient, "name": f"sealed-{patient}", "gender": "1", "birth_date": "1990-01-01"}}
+
+
+async def patients(visits, *, doctor: str = "d1", until: datetime = NOW, before: str | None = None, **asked: Any):
+    found = await visits.patients_of_doctor(doctor, until=until, before=before, limit=asked.pop("limit", 9), **asked)
+    return [(one["_id"], one["last"], one["visits"]) for one in found]
+
+
+@pytest.mark.gen_test
+async def test_patients_of_a_doctor_are_given_once_by_their_newest_visit(visits):
+    await fill(
+        visits,
+        a_visit("v1", **of("a")),
+        a_visit("v2", **of("b")),
+        a_visit("v3", **of("a")),
+        a_visit("v4", **of("c"), submitted_at=None),
+        a_visit("v5", **of("b"), doctor_id="d2"),
+    )
+    assert await patients(visits) == [("a", "v3", 2), ("b", "v2", 1)]
+    assert await patients(visits, doctor="d2") == [("b", "v5", 1)]
+    assert await patients(visits, limit=1) == [("a", "v3", 2)]
+    assert await patients(visits, before="v3") == [("b", "v2", 1)]
+    assert await patients(visits, among=["b", "c", "x"]) == [("b", "v2", 1)]
+    assert await patients(visits, among=[]) == []
+
+
+@pytest.mark.gen_test
+async def test_what_is_submitted_later_changes_neither_order_nor_numbers(visits):
+    later = NOW + timedelta(milliseconds=1)
+    await fill(
+        visits,
+        a_visit("v1", **of("a")),
+        a_visit("v2", **of("b"), submitted_at=later),
+        a_visit("v3", **of("a"), submitted_at=later),
+    )
+    assert await patients(visits, until=NOW) == [("a", "v1", 1)]
+    assert await patients(visits, until=later) == [("a", "v3", 2), ("b", "v2", 1)]
+
+
+@pytest.mark.gen_test
+async def test_the_newest_visit_tells_who_the_patient_was(visits):
+    renamed = {"patient": of("a")["patient"] | {"name": "sealed-anew"}}
+    await fill(visits, a_visit("v1", **of("a")), a_visit("v2", **renamed, submitted_at=NOW))
+    found = await visits.patients_of_doctor("d1", until=NOW, before=None, limit=1)
+    assert found == [{"_id": "a", "last": "v2", "patient": renamed["patient"], "at": NOW, "visits": 2}]
+
+
+@pytest.mark.gen_test
+async def test_open_visits_are_counted_without_the_ended(visits):
+    await fill(
+        visits,
+        *(a_visit(f"w{n}", status="waiting") for n in range(3)),
+        *(a_visit(f"p{n}", status="in_progress") for n in range(2)),
+        a_visit("e", status="completed"),
+        a_visit("o", status="waiting", doctor_id="d2"),
+    )
+    assert await visits.open_counts("d1") == {"waiting": 3, "in_progress": 2}
+    assert await visits.open_counts("nobody") == {"waiting": 0, "in_progress": 0}
+
+
+@pytest.mark.gen_test
+async def test_several_visits_are_read_at_once(visits):
+    await fill(visits, a_visit("v1"), a_visit("v2"), a_visit("v3"))
+    assert set(await visits.many(["v1", "v3", "v1", "gone"])) == {"v1", "v3"}
+    assert (await visits.many(["v2"]))["v2"]["request_id"] == "r-v2"
+    assert await visits.many([]) == {}
+
+
+@pytest.mark.gen_test
+async def test_what_the_desk_asks_is_found_by_an_index(mongo_uri, database):
+    async with watched(mongo_uri, database) as (store, plans):
+        visits = VisitRepository(store)
+        await visits.patients_of_doctor("d1", until=NOW, before="v1", limit=2, among=["a"])
+        await visits.open_counts("d1")
+        await visits.many(["v1", "v2"])
+        assert await plans.scans() == []

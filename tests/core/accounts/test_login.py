@@ -1,4 +1,5 @@
 import asyncio
+from datetime import timedelta
 
 import argon2
 import pyotp
@@ -6,7 +7,7 @@ import pytest
 
 from core.accounts import codes, login, rules, second_factor, service
 from core.auth import authenticate
-from core.errors import AppError, Unauthenticated
+from core.errors import AppError, Forbidden, Unauthenticated
 from core.ports import Unavailable
 from tests.core.accounts.conftest import PASSWORD, six_other_digits
 
@@ -277,3 +278,18 @@ async def test_one_ticket_with_two_right_codes_at_once_is_one_login(ctx, doctor,
     proofs = [totp.at(clock.now().timestamp() + off) for off in (-30, 0, 30)]
     await asyncio.gather(*(login.finish(ctx, ticket=ticket, code=code) for code in proofs), return_exceptions=True)
     assert await _sessions(ctx, doctor) == 1
+
+
+@pytest.mark.rule("R6-4")
+@pytest.mark.gen_test
+async def test_a_password_of_the_offices_making_holds_until_its_time(ctx, doctor, clock):
+    until = clock.now() + timedelta(hours=1)
+    await ctx.accounts.alter(doctor, {"password_expires_at": until}, entries=[], call_back=False, at=clock.now())
+    proof = {"audience": "staff", "method": "password", "account": doctor["login"], "password": PASSWORD}
+    entered = await login.log_in(ctx, **proof)
+    assert entered["account"]["password_change_due"] is True
+    clock.step(3_600)
+    with pytest.raises(Forbidden) as refused:
+        await login.log_in(ctx, **proof)
+    assert refused.value.code == "password_expired"
+    assert len(await ctx.sessions.of_account(doctor["_id"])) == 1

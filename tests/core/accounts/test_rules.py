@@ -108,3 +108,11 @@ def test_changed_refresh_token_is_none_of_ours(place, char):
 @given(st.text())
 def test_invented_refresh_token_is_none_of_ours(said):
     assert rules.session_of(KEY, said) is None
+
+
+def test_a_made_password_is_one_that_staff_may_have():
+    made = {rules.new_password() for _ in range(50)}
+    assert len(made) == 50
+    for password in made:
+        rules.require_password(password, "somebody")
+        assert not set(password) & set("il1o0")

@@ -1,7 +1,7 @@
 import pytest
 from marshmallow import ValidationError
 
-from core.accounts.schemas import AskCode, AskTicket, LogIn, LoginView, Rename
+from core.accounts.schemas import AskCode, AskTicket, Elevate, LogIn, LoginView, Rename
 
 SMS = {"audience": "patient", "method": "sms", "phone": "13800001111", "code": "123456"}
 PASSWORD = {"audience": "staff", "method": "password", "account": "linjing", "password": " spaces kept "}
@@ -59,3 +59,14 @@ def test_a_name_is_trimmed_and_not_empty():
 
 def test_a_second_step_shows_its_ticket_alone():
     assert LoginView().dump({"mfa": {"ticket": "t"}}) == {"mfa": {"ticket": "t"}}
+
+
+@pytest.mark.parametrize("body", [{"password": "x"}, {"code": "123456"}])
+def test_a_proof_is_a_password_or_a_code(body):
+    assert Elevate().load(body) == body
+
+
+@pytest.mark.parametrize("body", [{}, {"password": "x", "code": "123456"}, {"code": "12345"}, {"pin": "1"}])
+def test_a_proof_is_nothing_else(body):
+    with pytest.raises(ValidationError):
+        Elevate().load(body)

@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from core.accounts import passwords, service
-from core.auth import Caller
+from core.accounts import passwords, service, sessions
+from core.auth import Caller, authenticate
 from core.errors import AppError, Conflict, Invalid, Unauthenticated
 from tests.core.accounts.conftest import PASSWORD
 
@@ -126,3 +126,37 @@ async def test_a_patient_who_never_used_wechat_has_no_openid(ctx, patient):
 async def test_a_patient_account_needs_a_mainland_number(ctx):
     with pytest.raises(AppError):
         await service.create_patient_account(ctx, phone="85212345678")
+
+
+@pytest.mark.rule("R6-4")
+@pytest.mark.gen_test
+async def test_a_new_password_ends_every_session_and_begins_one(ctx, doctor):
+    before = await sessions.start(ctx, doctor, "password")
+    entered = await service.change_password(ctx, caller=_caller(doctor), current=PASSWORD, password="brand-new-8")
+    with pytest.raises(Unauthenticated):
+        await authenticate(ctx, before["access_token"])
+    assert (await authenticate(ctx, entered["access_token"])).id == doctor["_id"]
+    kept = await ctx.accounts.get(doctor["_id"])
+    assert await passwords.is_right("brand-new-8", kept["password_hash"])
+
+
+@pytest.mark.rule("R6-4")
+@pytest.mark.parametrize(
+    ("current", "password", "error"),
+    [("wrong-one-1", "brand-new-8", Unauthenticated), (PASSWORD, PASSWORD, Invalid), (PASSWORD, "short1", Invalid)],
+)
+@pytest.mark.gen_test
+async def test_a_refused_password_changes_nothing(ctx, doctor, current, password, error):
+    with pytest.raises(error):
+        await service.change_password(ctx, caller=_caller(doctor), current=current, password=password)
+    kept = await ctx.accounts.get(doctor["_id"])
+    assert (kept["password_hash"], kept["epoch"]) == (doctor["password_hash"], 0)
+
+
+@pytest.mark.gen_test
+async def test_ones_own_sessions_are_shown_without_their_tokens(ctx, doctor):
+    entered = await sessions.start(ctx, doctor, "password")
+    caller = await authenticate(ctx, entered["access_token"])
+    (row,) = await service.sessions_of(ctx, caller=caller)
+    assert set(row) == {"id", "method", "created_at", "refreshed_at", "expires_at", "current"}
+    assert (row["id"], row["method"], row["current"]) == (caller.session, "password", True)

@@ -235,3 +235,36 @@ async def _stands(ctx, access_token) -> bool:
     except Unauthenticated:
         return False
     return True
+
+
+@pytest.mark.rule("R6-4")
+@pytest.mark.gen_test
+async def test_standing_sessions_are_those_that_can_still_be_refreshed(ctx, doctor, clock):
+    ended, expired = [await sessions.start(ctx, doctor, "password") for _ in range(2)]
+    clock.step(29 * 24 * 3600)
+    kept = [await sessions.start(ctx, doctor, "sms") for _ in range(2)]
+    await sessions.log_out(ctx, ended["refresh_token"])
+    clock.step(2 * 24 * 3600)
+    shown = [one["_id"] for one in await sessions.standing(ctx, doctor["_id"])]
+    assert shown == [(await _session(ctx, one))["_id"] for one in reversed(kept)]
+    assert (await _session(ctx, expired))["_id"] not in shown
+    await sessions.end_all(ctx, doctor["_id"])
+    assert await sessions.standing(ctx, doctor["_id"]) == []
+    assert (await ctx.accounts.get(doctor["_id"]))["status"] == "active"
+    with pytest.raises(NotFound):
+        await sessions.standing(ctx, "nobody")
+
+
+@pytest.mark.rule("R6-4")
+@pytest.mark.gen_test
+async def test_a_session_is_revoked_by_its_owner_and_by_nobody_else(ctx, doctor, patient, revoked):
+    entered = await sessions.start(ctx, doctor, "password")
+    session = (await _session(ctx, entered))["_id"]
+    for owner, id_ in ((patient["_id"], session), (doctor["_id"], "nothing")):
+        with pytest.raises(NotFound):
+            await sessions.revoke(ctx, owner, id_)
+    assert (revoked, (await _session(ctx, entered))["ending"]) == ([], None)
+    await sessions.revoke(ctx, doctor["_id"], session)
+    assert (revoked, (await _session(ctx, entered))["ending"]) == ([session], "revoked")
+    with pytest.raises(Unauthenticated):
+        await authenticate(ctx, entered["access_token"])

@@ -20,6 +20,14 @@ def test_doctor_in_order_offers_what_is_switched_on():
     assert offered(services=[]) == ()
 
 
+def test_what_the_doctor_has_turned_off_is_not_offered_and_nothing_is_that_was_not_granted():
+    assert offered(paused=["consult"]) == ("followup",)
+    assert offered(paused=["consult", "followup"]) == ()
+    assert offered(services=["consult"], paused=["followup"]) == ("consult",)
+    assert rules.services_on(a_doctor("d", licence_valid_to="2020-01-01", paused=["consult"])) == ("followup",)
+    assert rules.bars(a_doctor("d", paused=["consult", "followup"]), TODAY, POLICY) == ["no_service"]
+
+
 @pytest.mark.rule("R2-8")
 @pytest.mark.parametrize(
     ("valid_to", "services"), [("2026-11-02", ("consult", "followup")), ("2026-11-01", ()), ("2020-01-01", ())]

@@ -82,3 +82,17 @@ async def test_the_two_read_it_and_strangers_find_neither_visit_nor_rating(house
             await service.of_visit(house.ctx, caller=stranger, visit_id=case.id)
         with pytest.raises(NotFound):
             await rate(case, who=stranger)
+
+
+@pytest.mark.feature("P4.1")
+@pytest.mark.gen_test(timeout=30)
+async def test_a_patients_own_ratings_stand_newest_first_with_doctor_and_visit(house):
+    case = await house.completed()
+    stranger = await house.completed()
+    await rate(case, 4)
+    await rate(stranger, 1)
+    (own,) = await service.own(house.ctx, caller=case.patient, limit=20, cursor=None)
+    assert (own["stars"], own["text"], own["visit"]["id"]) == (4, "解释得很清楚", case.id)
+    assert own["doctor"] == {"id": case.doctor.id, "name": "王小明", "department_id": "cardiology"}
+    assert await service.own(house.ctx, caller=case.patient, limit=20, cursor=own["_id"]) == []
+    assert await service.own(house.ctx, caller=caller_of("patient"), limit=20, cursor=None) == []

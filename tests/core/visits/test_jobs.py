@@ -42,7 +42,7 @@ async def test_two_workers_that_submit_at_once_submit_once(house):
     await case.open_payment()
     await house.pay(case.order_id)
     order = await case.order()
-    await asyncio.gather(case.word(), case.word(), jobs.submit_paid(house.ctx, order), jobs.submit_paid(house.ctx, order))
+    await asyncio.gather(case.word(), case.word(), *(jobs.submit_paid(house.ctx, order) for _ in range(2)))
     await house.rest()
     assert [one["act"] for one in (await case.visit())["history"]].count("submit") == 1
     assert [one.get("event") for one in await case.said()] == ["visit.submit"]

@@ -83,3 +83,24 @@ def test_completed_and_terminated_visits_may_be_rated_for_a_month(status, days, 
 def test_only_the_two_who_take_part_may_read():
     visit = {"patient_account": "p", "doctor_id": "d"}
     assert [rules.may_read(visit, account) for account in ("p", "d", "x")] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("act", "frm", "to", "changes"),
+    [
+        ("submit", "pending_payment", "waiting", True),
+        ("submit", "waiting", "waiting", True),
+        ("accept", "waiting", "in_progress", True),
+        ("cancel", "waiting", "cancelled", True),
+        ("complete", "in_progress", "completed", True),
+        ("refund", "in_progress", "refunded", True),
+        ("create", "pending_payment", "pending_payment", False),
+        ("cancel", "pending_payment", "cancelled", False),
+        ("expire", "pending_payment", "expired", False),
+        ("refund", "completed", "completed", False),
+        ("rate", "completed", "completed", False),
+    ],
+)
+def test_the_numbers_of_the_desk_change_with_what_waits_and_is_in_progress(act, frm, to, changes):
+    step = {"act": act, "frm": frm, "to": to, "at": None, "actor": "a", "role": "doctor", "reason": None}
+    assert rules.changes_desk(step) is changes

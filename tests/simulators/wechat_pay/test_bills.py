@@ -47,7 +47,8 @@ async def test_a_days_bill_has_the_vendors_form(stand):
         "总交易单数",
         "",
     )
-    head = f"`{stand.listed['appid']},`{stand.listed['mchid']},`0,`,`{order['transaction_id']},`{NUMBER},`o-patient-1,`JSAPI"
+    appid, mchid = stand.listed["appid"], stand.listed["mchid"]
+    head = f"`{appid},`{mchid},`0,`,`{order['transaction_id']},`{NUMBER},`o-patient-1,`JSAPI"
     assert payment == (
         f"`2026-03-01 12:00:00,{head},`SUCCESS,`OTHERS,`CNY,`50.00,`0.00,`0,`0,`0.00,`0.00,`,`,`图文咨询,`,"
         "`0.30000,`0.60%,`50.00,`0.00,`"

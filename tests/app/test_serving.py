@@ -1,0 +1,229 @@
+import asyncio
+import gc
+import socket
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from app import serving
+from app.settings import BadSettings
+from core import tasks
+from core.auth import TokenSigner
+from core.directory import service as directory
+from core.ids import new_id
+from core.ports import Unavailable
+from scripts.acting import NotAsPromised, Person, until
+
+# What only a process of that role answers; every process tells whether it lives.
+PATHS = {
+    "/healthz": {"all", "api", "im", "worker"},
+    "/readyz": {"all", "api", "im", "worker"},
+    "/metrics": {"all", "api", "im", "worker"},
+    "/api/v1/departments": {"all", "api"},
+    "/api/v1/openapi.json": {"all", "api"},
+    "/api/v1/asyncapi.json": {"all", "api"},
+    "/ws": {"all", "im"},
+}
+
+
+@pytest.fixture
+def begin(hospital, io_loop):
+    """Starts further processes of the hospital on ports of their own; those that still run are stopped."""
+    begun = []
+
+    async def start(role: str, **changes) -> serving.Process:
+        settings = replace(hospital.settings, listen_port=0, **changes)
+        begun.append(await serving.start(settings, role))
+        return begun[-1]
+
+    start.begun = begun
+    yield start
+
+    async def stop():
+        for process in begun:
+            await process.stop()
+
+    io_loop.run_sync(stop, timeout=60)
+
+
+def url_of(process) -> str:
+    return f"http://127.0.0.1:{process.port}"
+
+
+def somebody(hospital, process) -> Person:
+    """A patient with a token that was issued without a login."""
+    person = Person(hospital.http, url_of(process))
+    tokens: TokenSigner = hospital.ctx.tokens
+    person.token = tokens.issue(
+        account=new_id(),
+        role="patient",
+        audience="patient",
+        session=new_id(),
+        epoch=0,
+        now=hospital.ctx.clock.now(),
+        seconds=600,
+    )
+    return person
+
+
+@pytest.mark.parametrize("role", ["api", "im", "worker"])
+@pytest.mark.gen_test(timeout=60)
+async def test_a_role_serves_what_is_its_own_and_nothing_else(hospital, begin, role):
+    process = await begin(role)
+    answers = {path: await hospital.http.get(url_of(process) + path) for path in PATHS}
+    assert {path: answer.status_code != 404 for path, answer in answers.items()} == {
+        path: role in roles for path, roles in PATHS.items()
+    }
+    working = [name for name in tasks.running() if name == "worker.duties"]
+    assert len(working) == (2 if role == "worker" else 1)  # the hospital of all tests has one already
+
+
+# Tornado lets go of the socket that it could not bind without closing it.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+@pytest.mark.gen_test(timeout=60)
+async def test_a_taken_port_is_one_line_and_no_store_is_opened(hospital, monkeypatch):
+    opened = []
+    monkeypatch.setattr(serving, "open_hospital", lambda *given, **named: opened.append(given))
+    taken = replace(hospital.settings, listen_port=hospital.process.port)
+    with pytest.raises(BadSettings) as refused:
+        await serving.start(taken, "api")
+    assert str(refused.value) == f"cannot listen on 127.0.0.1:{hospital.process.port}: Address already in use"
+    assert opened == []
+    del refused
+    gc.collect()
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_start_that_fails_halfway_leaves_neither_port_nor_task_behind(hospital, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    before = tasks.running()
+    (tmp_path / "tencent.json").write_text("{}")
+    broken = replace(hospital.settings, listen_port=port, tencent_file=str(tmp_path / "tencent.json"))
+    with pytest.raises(BadSettings) as refused:
+        await serving.start(broken, "api")
+    assert str(refused.value).endswith("tencent.json lacks secret_id")
+
+    async def are_gone():
+        return sorted(set(tasks.running()) - set(before)) == [] and len(tasks.running()) <= len(before)
+
+    await until(are_gone)
+    with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", port))
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_stop_finishes_what_is_being_answered_and_takes_nothing_new(hospital, begin, monkeypatch):
+    process = await begin("api")
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slowly(ctx):
+        asked.set()
+        await answer.wait()
+        await ctx.store.ping_write(ctx.clock.now())  # the stores are still there
+        return real
+
+    real = await directory.hospital(hospital.ctx)
+    monkeypatch.setattr(directory, "hospital", slowly)
+    async with httpx.AsyncClient(timeout=30) as http:
+        waiting = tasks.spawn("test.asking", http.get(f"{url_of(process)}/api/v1/hospital"))
+        await asked.wait()
+        begin.begun.clear()
+        stopping = tasks.spawn("test.stopping", process.stop())
+
+        async def is_closed():
+            with socket.socket() as knocking:
+                return knocking.connect_ex(("127.0.0.1", process.port)) != 0
+
+        await until(is_closed)
+        assert not stopping.done()
+        answer.set()
+        answered = await waiting
+        await stopping
+    assert (answered.status_code, answered.json()["name"]) == (200, real["name"])
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_request_that_never_ends_is_cut_after_its_time(hospital, begin, monkeypatch):
+    process = await begin("api")
+    asked = asyncio.Event()
+
+    async def never(ctx):
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(directory, "hospital", never)
+    monkeypatch.setattr(serving, "DRAIN_SECONDS", 0.1)
+    async with httpx.AsyncClient(timeout=30) as http:
+        waiting = tasks.spawn("test.asking", _failure(http.get(f"{url_of(process)}/api/v1/hospital")))
+        await asked.wait()
+        begin.begun.clear()
+        await asyncio.wait_for(process.stop(), 10)
+        assert isinstance(await waiting, httpx.RemoteProtocolError)
+
+
+async def _failure(request):
+    try:
+        await request
+    except httpx.HTTPError as error:
+        return error
+    raise NotAsPromised("it was answered")
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_stop_sends_the_sockets_elsewhere(hospital, begin):
+    process = await begin("im")
+    line = await somebody(hospital, process).connect()
+    begin.begun.clear()
+    await process.stop()
+    await asyncio.wait_for(line.closed.wait(), 10)
+    assert line.close_code == 4012
+    assert [event["ev"] for event in line.events] == ["drain"]
+    await line.close()
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_stop_goes_from_the_doors_to_the_stores(begin, monkeypatch):
+    process = await begin("worker")
+    order = []
+
+    def listen(owner, name, said):
+        real = getattr(owner, name)
+
+        def run(*given, **named):
+            order.append(said)
+            return real(*given, **named)
+
+        monkeypatch.setattr(owner, name, run)
+
+    listen(process._server, "stop", "doors")
+    listen(process.hospital.hub, "drain", "sockets")
+    listen(serving.tasks, "stop", "loops")
+    listen(process._server, "close_all_connections", "connections")
+    listen(process.hospital, "close", "stores")
+    begin.begun.clear()
+    await process.stop()
+    first = [order.index(said) for said in ("doors", "sockets", "loops", "connections", "stores")]
+    assert first == sorted(first)
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_what_runs_by_the_clock_goes_on_after_a_failure(hospital):
+    ran = asyncio.Event()
+    tries = []
+
+    async def fail_first(ctx):
+        tries.append(ctx)
+        if len(tries) == 1:
+            raise LookupError("a bug")
+        if len(tries) == 2:
+            raise Unavailable("a store or an outside system")
+        ran.set()
+
+    looping = tasks.spawn("test.repeat", serving._repeat(0.01, fail_first, hospital.ctx))
+    await asyncio.wait_for(ran.wait(), 10)
+    await tasks.stop(looping)
+    assert len(tries) == 3

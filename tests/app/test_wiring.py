@@ -1,0 +1,197 @@
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from app import wiring
+from core.auth import ANYONE, ROLES
+from core.http import ApiHandler, sign_of
+from core.ids import new_id
+from im import asyncapi
+
+ROOT = Path(__file__).parents[2]
+METHODS = ("get", "post", "put", "patch", "delete", "head")
+ROUTES = [*wiring.REST_ROUTES, *wiring.HEALTH_ROUTES]
+
+
+def doors():
+    """Every signed method of every route: its pattern, the method in capitals, and its sign."""
+    for pattern, handler, *_ in ROUTES:
+        for method in METHODS:
+            sign = sign_of(handler, method)
+            if sign is not None:
+                yield pattern, method.upper(), sign
+
+
+def path_of(pattern: str) -> str:
+    """A path that the pattern takes."""
+    for sample in ("01ARZ3NDEKTSV4RRFFQ69G5FAV", "2026-03-01", "thumbnail"):
+        path = re.sub(r"\((?:\?P<\w+>)?[^()]*\)", sample, pattern)
+        if re.fullmatch(pattern, path):
+            return path
+    raise AssertionError(f"no sample fits {pattern}")
+
+
+# --- the tables -----------------------------------------------------------------------------------------
+
+
+def test_no_door_was_left_without_its_sign():
+    unimplemented = ApiHandler._unimplemented_method
+    forgotten = [
+        (pattern, method)
+        for pattern, handler, *_ in ROUTES
+        if issubclass(handler, ApiHandler)
+        for method in METHODS
+        if getattr(handler, method) is not unimplemented and sign_of(handler, method) is None
+    ]
+    assert forgotten == []
+
+
+def test_every_sign_names_roles_that_there_are():
+    for pattern, method, sign in doors():
+        assert sign.roles, (pattern, method)
+        assert sign.roles == ANYONE or sign.roles <= set(ROLES), (pattern, method)
+
+
+def test_a_role_serves_the_routes_of_its_name():
+    patterns = {role: {route[0] for route in wiring.routes_of(role)} for role in ("all", "api", "im", "worker")}
+    health = {route[0] for route in wiring.HEALTH_ROUTES}
+    sockets = {route[0] for route in wiring.SOCKET_ROUTES}
+    assert patterns["worker"] == health
+    assert patterns["im"] == health | sockets
+    assert patterns["all"] == patterns["api"] | sockets
+    assert patterns["api"] >= {route[0] for route in wiring.REST_ROUTES} | health
+
+
+def test_the_documents_of_the_whole_hospital_build():
+    described = wiring.openapi()
+    assert described["openapi"] == "3.1.0"
+    assert len(described["paths"]) == len({path_of(pattern) for pattern, _, _ in doors()})
+    assert asyncapi.document()["asyncapi"].startswith("3.")
+
+
+# --- duties -----------------------------------------------------------------------------------------------
+
+
+def emitted() -> set[str]:
+    """The kinds of duties that the code writes: first arguments of `duty(…)`, what is `owed`, what an act `owes`."""
+    found: set[str] = set()
+    for file in (ROOT / "core").rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            found |= {
+                one.value
+                for part in _parts(node)
+                for one in ast.walk(part)
+                if isinstance(one, ast.Constant) and isinstance(one.value, str) and re.fullmatch(r"\w+\.\w+", one.value)
+            }
+    return found
+
+
+def _parts(node: ast.AST) -> list[ast.AST]:
+    if isinstance(node, ast.Call):
+        named = [keyword.value for keyword in node.keywords if keyword.arg in ("owes", "duties", "duty")]
+        own = node.args[:1] if getattr(node.func, "id", "") == "duty" else []
+        return [*named, *own]
+    if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "owed":
+        return [node.value]
+    if isinstance(node, ast.Call) and getattr(getattr(node.func, "value", None), "id", "") == "owed":
+        return list(node.args)
+    return []
+
+
+def test_every_kind_of_duty_that_is_written_has_a_runner_and_every_runner_its_duty():
+    named = emitted() | {"visit.retain_patient"}  # written under the name RETAIN when a visit is submitted
+    assert named == set(wiring.DUTIES)
+
+
+def test_no_two_features_run_the_same_kind():
+    tables = (wiring.order_jobs, wiring.visit_jobs, wiring.rating_jobs)
+    assert sum(len(table.DUTIES) for table in tables) == len(wiring.DUTIES)
+    assert sum(len(getattr(table, "DEADLINES", {})) for table in tables) == len(wiring.DEADLINES)
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_every_collection_with_deadlines_is_looked_after(hospital):
+    assert set(wiring.DEADLINES) <= set(hospital.ctx.duties._repositories)
+
+
+# --- who may -----------------------------------------------------------------------------------------------
+
+
+def token_of(ctx, role: str, **scope) -> str:
+    """A token that nobody logged in for."""
+    return ctx.tokens.issue(
+        account=new_id(),
+        role=role,
+        audience="patient" if role == "patient" else "staff",
+        session=new_id(),
+        epoch=0,
+        now=ctx.clock.now(),
+        seconds=600,
+        **scope,
+    )
+
+
+async def refusals(hospital, closed, token=None):
+    """Status and code of each of these doors, as whoever holds the token finds it."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    found = {}
+    for pattern, method in closed:
+        answer = await hospital.http.request(method, hospital.url + path_of(pattern), headers=headers)
+        found[pattern, method] = (answer.status_code, answer.json()["code"] if method != "HEAD" else None)
+    return found
+
+
+def expected(closed, status, code):
+    return {(pattern, method): (status, code if method != "HEAD" else None) for pattern, method in closed}
+
+
+@pytest.mark.rule("R6-3")
+@pytest.mark.gen_test(timeout=60)
+async def test_nobody_comes_in_without_a_login_but_where_the_sign_says_anyone(hospital):
+    closed = [(pattern, method) for pattern, method, sign in doors() if sign.roles != ANYONE]
+    assert await refusals(hospital, closed) == expected(closed, 401, "unauthenticated")
+
+
+@pytest.mark.rule("R6-3")
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.gen_test(timeout=60)
+async def test_a_role_that_is_not_on_the_sign_is_refused(hospital, role):
+    closed = [(pattern, method) for pattern, method, sign in doors() if sign.roles != ANYONE and role not in sign.roles]
+    assert closed
+    assert await refusals(hospital, closed, token_of(hospital.ctx, role)) == expected(closed, 403, "forbidden")
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_token_of_one_call_opens_no_other_door(hospital):
+    for role in ("patient", "doctor"):
+        closed = [
+            (pattern, method)
+            for pattern, method, sign in doors()
+            if role in sign.roles and sign.roles != ANYONE and not sign.call_scope
+        ]
+        token = token_of(hospital.ctx, role, scope="call", call=new_id())
+        assert await refusals(hospital, closed, token) == expected(closed, 403, "forbidden")
+
+
+# --- the hospital as a whole --------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_hospital_ends_in_the_reverse_order_whatever_fails():
+    ended = []
+
+    async def first():
+        ended.append("first")
+
+    async def second():
+        ended.append("second")
+        raise OSError("it does not end")
+
+    async def third():
+        ended.append("third")
+
+    await wiring.Hospital(None, None, [first, second, third]).close()
+    assert ended == ["third", "second", "first"]
