@@ -111,7 +111,7 @@ class TokenSigner:
                 audience=["patient", "staff"],
                 options={"require": ["sub", "aud", "exp", "sid", "epoch"], "verify_exp": False, "verify_iat": False},
             )
-        except (jwt.PyJWTError, KeyError, TypeError) as error:
+        except (jwt.PyJWTError, KeyError, TypeError, UnicodeEncodeError) as error:  # JSON can hold half characters
             raise Unauthenticated from error
         if claims["exp"] <= now.timestamp():
             raise Unauthenticated

@@ -259,6 +259,13 @@ class OrderUpdated(Schema):
     status = fields.Str(required=True)
 
 
+class DeskUpdated(Schema):
+    """How many visits wait for the doctor, and how many are in progress."""
+
+    waiting = fields.Int(required=True)
+    accepted = fields.Int(required=True)
+
+
 class History(Schema):
     """A stretch of a conversation, lowest number first."""
 

@@ -77,6 +77,7 @@ INDEXES: dict[str, list[Index]] = {
         ascending("doctor_id", "_id"),
         ascending("department_id", "_id"),
         ascending("doctor_id", "status"),
+        ascending("doctor_id", "patient.id"),
         *unique_when_given("patient_account", "request_id"),
     ],
     "orders": [

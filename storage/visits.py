@@ -190,12 +190,12 @@ class VisitRepository(Moving):
         Only visits submitted by then count, so that later ones change neither the order nor the numbers. `among` are
         the patients asked for; None: all.
         """
-        submitted: dict[str, Any] = {"submitted_at": {"$ne": None, "$lte": until}}
+        prefix: dict[str, Any] = {"doctor_id": doctor_id}
         if among is not None:
-            submitted["patient.id"] = {"$in": sorted(among)}
+            prefix["patient.id"] = {"$in": sorted(among)}
         stages: list[dict[str, Any]] = [
-            {"$match": {"doctor_id": doctor_id}},
-            {"$match": submitted},
+            {"$match": prefix},
+            {"$match": {"submitted_at": {"$ne": None, "$lte": until}}},
             {"$project": {"patient": 1, "submitted_at": 1}},
             {"$sort": {"_id": -1}},
             {

@@ -247,6 +247,7 @@ class SettingView(Schema):
     """One of the hospital's numbers; `environment` is what holds when the office takes its own back."""
 
     name = fields.Str(required=True)
+    title = fields.Str(required=True)
     value = fields.Int(required=True)
     default = fields.Int(required=True)
     environment = fields.Int(required=True)

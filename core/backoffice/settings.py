@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.auth import Caller
 from core.backoffice import rules
+from core.backoffice.setting_names import name_of
 from core.errors import Conflict, Invalid
 from storage.settings_changes import SettingsChange, Step
 
@@ -63,6 +64,7 @@ def _row(ctx: "Context", name: str) -> dict[str, Any]:
         source = "office"
     return {
         "name": name,
+        "title": name_of(name),
         "value": in_force,
         "default": one.default,
         "environment": base,

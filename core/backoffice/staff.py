@@ -69,6 +69,7 @@ async def create(
         if role != "doctor":
             raise Invalid.field("doctor", "只有医师有主页")
         doctors.require_valid(ctx, doctor)
+        department_id = department_id or doctor["department_id"]
     _require_department(ctx, department_id)
     told = None if password is not None else account_rules.new_password()
     made = await accounts.draft_staff(

@@ -90,7 +90,7 @@ class RetryRefund(Schema):
     """Body of POST /admin/orders/{id}/refund/retry.
 
     `reason` is kept in the order's history, which its payer reads as well. `to`: `payer` asks the gateway again;
-    `hospital` has an abnormal refund paid out to the hospital's own bank account, for the cashier to give to the patient.
+    `hospital` has an abnormal refund paid out to the hospital's bank account, for the cashier to give to the patient.
     """
 
     reason = text(1, 200, required=True)

@@ -110,9 +110,12 @@ class Client:
 
     async def enter(self, host: str, port: int) -> None:
         """Connected and welcome. LoadFailed or OSError otherwise."""
-        self._wire = await Wire.open(host, port, self.seat.path, self._read)
+        self._wire = wire = await Wire.open(host, port, self.seat.path, self._read)
         hello = {"token": self.seat.token, "device": self.seat.device, "client": "bench"}
-        self._wire.send(request("hello", "hello", hello))
+        wire.send(request("hello", "hello", hello))
+        await asyncio.wait((self._hello, wire.closed), return_when=asyncio.FIRST_COMPLETED)
+        if not self._hello.done():
+            raise LoadFailed(f"closed with {wire.closed.result()} before the hello was answered")
         await self._hello
 
     def send(self, frame: bytes) -> None:
@@ -233,8 +236,12 @@ async def enter_all(clients: Sequence[Client], host: str, port: int) -> None:
     places = asyncio.Semaphore(_OPENING)
 
     async def enter(client: Client) -> None:
-        async with places, asyncio.timeout(_HELLO_SECONDS):
-            await client.enter(host, port)
+        async with places:
+            try:
+                async with asyncio.timeout(_HELLO_SECONDS):
+                    await client.enter(host, port)
+            except TimeoutError:
+                raise LoadFailed(f"no answer to a hello within {_HELLO_SECONDS:g} s") from None
 
     await _together(enter(client) for client in clients)
 

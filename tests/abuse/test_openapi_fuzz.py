@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from schemathesis import APIOperation, BaseSchema, Case, GenerationMode
 from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
@@ -23,6 +23,7 @@ from app.wiring import openapi
 from core.policy import Policy
 from scripts.demo import DEMO_PASSWORDS, read
 from scripts.demo.load import load
+from tests.abuse.asking import QUICKLY
 from tests.abuse.listening import listening
 from tests.hospital import TestHospital, open_test_hospital
 from tests.people import in_progress
@@ -36,13 +37,6 @@ CHECKS = [
     checks.response_headers_conformance,
     checks.negative_data_rejection,
 ]
-QUICKLY = settings(
-    deadline=None,
-    database=None,
-    derandomize=True,
-    phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
 # High enough that what is answered is about the request and not about how many there were.
 POLICY = Policy(
     login_per_minute_per_address=100_000,

@@ -33,7 +33,7 @@ from tests.hospital import VENDORS, settings_for
 
 CONSENTED = ("consult_notice", "sensitive_data")
 FEE = 3_000
-PASSES = 10
+PASSES = 6
 QUIET = Faults(drop_notifications=True).document()
 
 

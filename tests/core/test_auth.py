@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import jwt
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.auth import Actor, Caller, TokenSigner, authenticate
@@ -85,6 +85,7 @@ def test_a_changed_token_is_refused_or_means_the_same(place, char):
         assert changed != token
 
 
+@example("\ud800.e30.e30")
 @given(st.text(st.characters(codec="latin-1")) | st.from_regex(r"\A[\w-]{0,40}\.[\w-]{0,40}\.[\w-]{0,40}\Z"))
 def test_what_is_no_token_is_refused(said):
     _refused(said)

@@ -10,6 +10,7 @@ def test_the_events_of_this_part_of_the_protocol_are_in_the_table():
         "typing",
         "visit.updated",
         "order.updated",
+        "desk.updated",
         "session.replaced",
         "drain",
     }

@@ -202,6 +202,22 @@ async def test_a_refund_is_made_once_however_the_gateway_fails(house, fault):
 
 
 @pytest.mark.gen_test(timeout=60)
+async def test_a_gateway_that_fails_between_the_question_and_the_refund_is_asked_both_again(house, monkeypatch):
+    case = await house.waiting()
+    refund, failures = house.ctx.payment.refund, [Unavailable("503"), Unavailable("503")]
+
+    async def fail_twice(request):
+        if failures:
+            raise failures.pop()
+        return await refund(request)
+
+    monkeypatch.setattr(house.ctx.payment, "refund", fail_twice)
+    await case.act(case.patient, "cancel")
+    await at_rest(case, ("cancelled", "refunded"), BACK)
+    assert failures == []
+
+
+@pytest.mark.gen_test(timeout=60)
 async def test_a_gateway_that_is_down_for_long_has_the_refund_asked_for_when_it_is_back(house):
     case = await house.waiting()
     await house.faults(unavailable_calls=6)
@@ -366,6 +382,7 @@ async def test_a_refund_told_before_our_own_call_returned_is_not_made_again(hous
     await house.faults(drop_notifications=False, commit_then_hang_calls=1)
     await case.act(case.doctor, "refund", reason="误操作")
     await becomes(case, ("refunded", "refunded"))
+    await delivered(house, case)
     await at_rest(case, ("refunded", "refunded"), BACK)
 
 
@@ -441,6 +458,7 @@ async def test_an_abnormal_refund_waits_for_a_person_and_ends_by_the_gateways_wo
     await house.faults(drop_notifications=False, hold_refunds=False)
     await house.ctx.payment.refund_to_merchant(order["refund"]["refund_id"], order["refund"]["out_refund_no"])
     await becomes(case, ("cancelled", "refunded"))
+    await delivered(house, case)
     await at_rest(case, ("cancelled", "refunded"), BACK)
 
 

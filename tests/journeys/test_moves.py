@@ -176,8 +176,12 @@ async def test_a_visit_is_rated_once_after_it_has_ended(hospital):
     for wrong in ({"stars": 0}, {"stars": 6}, {"stars": "5"}, {}):
         answer = await stage.patient.send("POST", f"/visits/{visit}/rating", json=wrong)
         assert (answer.status_code, list(answer.json()["errors"])) == (422, ["stars"])
-    ratings = await hospital.person().get(f"/doctors/{stage.found['doctor']['id']}/ratings")
-    assert ratings["items"][0]["author"] == "演*"
+
+    async def is_public():
+        ratings = await hospital.person().get(f"/doctors/{stage.found['doctor']['id']}/ratings")
+        return [(one["author"], one["stars"]) for one in ratings["items"][:1]] == [("演*", given["stars"])]
+
+    await until(is_public)
 
 
 @pytest.mark.gen_test(timeout=60)

@@ -51,9 +51,10 @@ async def test_the_key_of_tokens_is_changed_and_nobody_is_logged_out(mongo_uri, 
         old = await first.person().login_by_wechat(first.outside, new_phone())
     rotated = {"token_keys": json.dumps(keys), "token_key": "k2"}
     async with open_test_hospital(mongo_uri, redis_url, "retokened", tmp_path, **rotated) as serving:
-        old.url = serving.url
-        assert (await old.get("/me"))["id"] == old.account["id"]
-        renewed = await old.post("/auth/refresh", {"refresh_token": old.refresh_token})
+        same = serving.person()
+        same.token = old.token
+        assert (await same.get("/me"))["id"] == old.account["id"]
+        renewed = await same.post("/auth/refresh", {"refresh_token": old.refresh_token})
         kids = [jwt.get_unverified_header(token)["kid"] for token in (old.token, renewed["access_token"])]
         assert kids == ["demo-1", "k2"]
         await serving.ctx.store.drop()

@@ -31,6 +31,7 @@ async def test_the_table_says_what_holds_and_where_it_comes_from(office):
     rows = await change(office, visits_per_hour=7)
     assert rows["visits_per_hour"] == {
         "name": "visits_per_hour",
+        "title": "每个账号每小时提交问诊次数",
         "value": 7,
         "default": 30,
         "environment": 30,

@@ -33,7 +33,8 @@ async def test_real_notifications_move_order_and_visit_and_their_repeats_change_
     await case.act(case.patient, "cancel")
 
     async def is_in_process():
-        return (await case.order())["refund"]["state"] == "PROCESSING"
+        refund = (await case.order())["refund"]
+        return refund is not None and refund["state"] == "PROCESSING"
 
     await until(is_in_process)
     await house.settle_refund(case.order_id, "SUCCESS")
