@@ -106,5 +106,11 @@ def is_rateable(visit: Visit, now: datetime, policy: Policy) -> bool:
 
 
 def may_read(visit: Visit, account: str) -> bool:
-    """The two who take part."""
-    return account in (visit["patient_account"], visit["doctor_id"])
+    """The two who take part; for the doctor there is no visit before it has been paid for."""
+    return account in readers_of(visit)
+
+
+def readers_of(visit: Visit) -> list[str]:
+    """Whom a visit concerns now."""
+    patient, doctor = visit["patient_account"], visit["doctor_id"]
+    return [patient] if visit["submitted_at"] is None else [patient, doctor]

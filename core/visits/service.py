@@ -148,7 +148,7 @@ async def tell(ctx: "Context", visit: Visit) -> None:
     """Push the new state to both sides, and make every process forget what it believed about the visit."""
     await ctx.bus.broadcast("visit.moved", {"visit": visit["_id"]})
     data = {"visit": visit["_id"], "status": visit["status"], "kind": visit["kind"]}
-    await events.publish(ctx, "visit.updated", to=[visit["patient_account"], visit["doctor_id"]], data=data)
+    await events.publish(ctx, "visit.updated", to=rules.readers_of(visit), data=data)
     if rules.changes_desk(visit["history"][-1]):
         await _tell_counts(ctx, visit["doctor_id"])
 

@@ -81,8 +81,14 @@ def test_completed_and_terminated_visits_may_be_rated_for_a_month(status, days, 
 
 
 def test_only_the_two_who_take_part_may_read():
-    visit = {"patient_account": "p", "doctor_id": "d"}
+    visit = {"patient_account": "p", "doctor_id": "d", "submitted_at": NOW}
     assert [rules.may_read(visit, account) for account in ("p", "d", "x")] == [True, True, False]
+
+
+def test_an_unpaid_visit_does_not_concern_the_doctor():
+    visit = {"patient_account": "p", "doctor_id": "d", "submitted_at": None}
+    assert rules.readers_of(visit) == ["p"]
+    assert not rules.may_read(visit, "d")
 
 
 @pytest.mark.parametrize(
