@@ -220,7 +220,7 @@ async def test_a_gateway_that_fails_between_the_question_and_the_refund_is_asked
 @pytest.mark.gen_test(timeout=60)
 async def test_a_gateway_that_is_down_for_long_has_the_refund_asked_for_when_it_is_back(house):
     case = await house.waiting()
-    await house.faults(unavailable_calls=6)
+    await house.faults(unavailable_calls=4)
     await case.act(case.patient, "cancel")
     await at_rest(case, ("cancelled", "refunded"), BACK)
 
