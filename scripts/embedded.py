@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.processes import mortal, port_is_free
 from storage.mongo import Store
 from storage.redis import connect
 
@@ -26,13 +27,6 @@ _READY_SECONDS = 20.0  # 0.3 s on a quiet machine; recovery of a large folder af
 _STOP_SECONDS = 15.0
 _PROBE_SECONDS = 5.0
 _LOG_TAIL_BYTES = 4_000
-
-# Runs in the child before the server: prctl(PR_SET_PDEATHSIG, SIGKILL) makes the kernel end it when we die, however we
-# die; a parent that was already gone by then is told by the changed parent id.
-_MORTAL = (
-    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
-    "os.getppid() == int(sys.argv[1]) or os._exit(0); os.execv(sys.argv[2], sys.argv[2:])"
-)
 
 
 class StartFailed(Exception):
@@ -45,16 +39,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _port_is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
 
 
 class Embedded:
@@ -93,13 +77,13 @@ class Embedded:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StartFailed(f"{self.name}: the data folder {self.folder} cannot be made: {error.strerror}") from error
-        if _port_is_taken(self.port):
+        if not port_is_free(self.port):
             raise StartFailed(f"{self.name}: port {self.port} is taken by another program")
         command = self.command()
         with self.log_file.open("ab") as log:
             began_at = log.tell()
             self._child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", "-c", _MORTAL, str(os.getpid()), *command),
+                *mortal(command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -4,6 +4,10 @@ Nothing here is kept: whoever misses an event asks the store (`sync`), whoever m
 themselves. So `publish` never raises and never waits: it delivers to this process's sockets at once and leaves the rest
 to one flusher. While a flush is on its way the next one gathers, and each sends at most one message to a process.
 
+Alone. A process that begins to listen says so and is answered by all that listen already, before anybody learns that a
+socket of an account is here. So each knows of every other, and a process that is alone asks Redis nothing for its
+events. Whose channel nobody listens to any more is forgotten at the next heartbeat.
+
 Presence. `<prefix>:presence:{account}` is a set of the processes that hold a socket of the account;
 `<prefix>:alive:{process}` is kept fresh by a heartbeat. The flusher writes presence too, from what is held at that
 moment and not from a list of changes, so that a quick leave and return cannot end as absent. A process that died is
@@ -36,6 +40,7 @@ BACK = "bus.back"
 
 _BEAT_SECONDS = 2.0
 _ALIVE_SECONDS = 10  # five beats
+_MEETING_SECONDS = 1.0  # how long a process that begins waits for the others' answers; a stalled one is not waited for
 _SILENCE_SECONDS = 3 * _BEAT_SECONDS  # we hear our own beat; three missed mean the subscription is dead
 _PRESENCE_SECONDS = 600
 _RENEW_SECONDS = 200  # 10,000 sockets make 100 renewals a beat
@@ -79,6 +84,7 @@ class Bus:
         self._prefix = prefix
         self._tasks: set[asyncio.Task[Any]] = set()
         self._running: list[asyncio.Task[Any]] = []
+        self._others: dict[str, float] = {}  # the processes that listen → when last heard of (loop time)
         self._held: dict[str, float] = {}  # account → when last announced (loop time), oldest first
         self._changed: set[str] = set()
         self._events: list[Envelope] = []
@@ -145,8 +151,9 @@ class Bus:
                 log.warning("bus.overflow", waiting=len(self._events))
             self._dropped += len(envelopes)
             return
-        self._events.extend(envelopes)
-        self._wake.set()
+        if self._others:
+            self._events.extend(envelopes)
+            self._wake.set()
 
     def _deliver(self, envelopes: list[Envelope]) -> None:
         if not envelopes or self.on_events is None:
@@ -216,7 +223,7 @@ class Bus:
     async def broadcast(self, topic: str, payload: Any) -> None:
         """Tells this process's handlers now and once, and every other process; returns when Redis has it or is away."""
         self._tell(topic, payload)
-        if self.available:
+        if self.available and self._others:
             self._control.append((topic, payload))
             await self._next_flush()
 
@@ -369,6 +376,7 @@ class Bus:
                 async with self._link, self._redis.pubsub() as subscription:
                     await subscription.subscribe(self._channel(self.process), self._channel("*"))
                     await self._confirmed(subscription)
+                    await self._meet(subscription)
                     await self._arrived()
                     pause = _FIRST_PAUSE
                     while True:
@@ -383,6 +391,26 @@ class Bus:
         for _ in range(2):
             if await subscription.get_message(timeout=_SILENCE_SECONDS) is None:
                 raise TimeoutError("no confirmation of a subscription")
+
+    async def _meet(self, subscription: Any) -> None:
+        """Make ourselves known: on return every process that listens knows of us, and we of it."""
+        loop = asyncio.get_running_loop()
+        self._others.clear()
+        self._last_heard = loop.time()
+        listening = await self._redis.publish(self._channel("*"), _packed({"t": "here", "from": self.process}))
+        until = loop.time() + _MEETING_SECONDS
+        while len(self._others) < listening - 1 and (left := until - loop.time()) > 0:
+            self._heard(await subscription.get_message(timeout=left))
+
+    def _heard_of(self, process: str) -> None:
+        if process != self.process:
+            self._others[process] = asyncio.get_running_loop().time()
+
+    async def _answer_newcomer(self, process: str) -> None:
+        try:
+            await self._redis.publish(self._channel(process), _packed({"t": "seen", "from": self.process}))
+        except _GONE as error:  # it does not wait for long
+            self._lost(error)
 
     async def _arrived(self) -> None:
         await self._redis.set(self._alive_key(self.process), b"1", ex=_ALIVE_SECONDS)
@@ -431,6 +459,11 @@ class Bus:
         match told["t"]:
             case "events":
                 self._deliver(told["events"])
+            case "here" if told["from"] != self.process:
+                self._heard_of(told["from"])
+                self._spawn("bus.seen", self._answer_newcomer(told["from"]))
+            case "seen":
+                self._heard_of(told["from"])
             case "control" if told["from"] != self.process:
                 for topic, payload in told["said"]:
                     self._tell(topic, payload)
@@ -456,8 +489,20 @@ class Bus:
                 pipe.set(self._alive_key(self.process), b"1", ex=_ALIVE_SECONDS)
                 pipe.publish(self._channel(self.process), _packed({"t": "beat"}))
                 await pipe.execute()
+                await self._forget_gone()
             except _GONE as error:
                 self._lost(error)
+
+    async def _forget_gone(self) -> None:
+        """Those whose channel nobody listens to; one that has made itself known meanwhile stays."""
+        if not self._others:
+            return
+        asked_at = asyncio.get_running_loop().time()
+        names = list(self._others)
+        listeners = await self._redis.pubsub_numsub(*map(self._channel, names))
+        for name, (_, count) in zip(names, listeners, strict=True):
+            if not count and self._others.get(name, asked_at) < asked_at:
+                del self._others[name]
 
     # --- names -----------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, TypedDict
 
-from storage.mongo import Collection, Document
+from storage.mongo import Collection, Document, DuplicateKey
 
 UNCHANGED: Final = object()
 
@@ -68,6 +68,14 @@ class Moving:
 
     def __init__(self, docs: Collection) -> None:
         self._docs = docs
+
+    async def add(self, document: Mapping[str, Any]) -> bool:
+        """Store a new document; False: it, or another that a unique index sets equal to it, is there already."""
+        try:
+            await self._docs.insert_one(dict(document))
+        except DuplicateKey:
+            return False
+        return True
 
     async def get(self, id_: str) -> Any:
         """The document, or None."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypedDict, cast
 
-from storage.mongo import DuplicateKey, Store
+from storage.mongo import Store
 from storage.moves import Duty, HistoryEntry, Moving
 
 OrderKind = Literal["visit_fee", "prescription_fee", "shipping_fee"]
@@ -71,14 +71,6 @@ class OrderRepository(Moving):
     def __init__(self, store: Store) -> None:
         super().__init__(store.db["orders"])
         self._store = store
-
-    async def add(self, order: Order) -> bool:
-        """Store a new order; False: it is there already."""
-        try:
-            await self._docs.insert_one(order)
-        except DuplicateKey:
-            return False
-        return True
 
     async def page(self, account: str, *, before: str | None, limit: int, status: str | None = None) -> list[Order]:
         """An account's orders, newest first below `before`, at most `limit`."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypedDict, cast
 
-from storage.mongo import DuplicateKey, Store
+from storage.mongo import Store
 from storage.moves import Duty, HistoryEntry, Moving
 
 VisitKind = Literal["consult", "followup"]
@@ -92,14 +92,6 @@ class VisitRepository(Moving):
     def __init__(self, store: Store) -> None:
         super().__init__(store.db["visits"])
         self._store = store
-
-    async def add(self, visit: Visit) -> bool:
-        """Store a new visit; False: this account has already submitted under this request id."""
-        try:
-            await self._docs.insert_one(visit)
-        except DuplicateKey:
-            return False
-        return True
 
     async def by_request(self, account: str, request_id: str) -> Visit | None:
         """The visit an account submitted under this request id."""

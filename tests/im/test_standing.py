@@ -59,6 +59,15 @@ async def test_one_read_serves_all_for_five_seconds(bus, visits, monkeypatch):
     assert visits.reads == 2
 
 
+async def test_what_was_read_together_is_not_read_again_together(bus, visits, monkeypatch):
+    monkeypatch.setattr(standings.random, "uniform", lambda low, high: high)
+    known = Standings(visits, bus)
+    asked_at = asyncio.get_running_loop().time()
+    found = await known.get("v")
+    assert standings.BELIEVED_SECONDS > standings.SPREAD_SECONDS > 0
+    assert found.read_at - asked_at == pytest.approx(-standings.SPREAD_SECONDS, abs=0.5)
+
+
 async def test_a_move_is_heard_at_once(bus, visits):
     known = Standings(visits, bus)
     await known.get("v")

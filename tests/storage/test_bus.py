@@ -136,6 +136,57 @@ async def test_what_gathers_while_a_flush_is_on_its_way_goes_as_one(redis_url):
         assert len(one._redis.events()) == 1
 
 
+# --- alone
+
+
+async def test_process_that_is_alone_tells_redis_nothing_of_its_events(redis_url, redis):
+    async with processes(redis_url, "p1") as (one,):
+        await one.present("a")
+        await redis.config_resetstat()
+        await one.publish([event("a", "b", n=1)])
+        await one.broadcast("visit.moved", "v1")
+        await one.present("a")  # the next flush comes after what went before
+        commands = await redis.info("commandstats")
+        assert {"cmdstat_publish", "cmdstat_smembers"} & commands.keys() == set()
+        assert one.sockets.got == [(("a",), "message.created", {"n": 1})]
+
+
+async def test_those_who_listen_already_know_of_a_newcomer_before_it_is_ready(redis_url):
+    async with processes(redis_url, "p1", "p2", "p3") as (one, two, three):
+        for bus, others in ((one, {"p2", "p3"}), (two, {"p1", "p3"}), (three, {"p1", "p2"})):
+            assert bus._others.keys() == others
+
+
+async def test_process_that_is_gone_is_forgotten_at_the_next_heartbeat(redis_url):
+    async with processes(redis_url, "p1", "p2", "p3") as (one, two, _):
+        await two.stop()
+        await one._forget_gone()
+        assert one._others.keys() == {"p3"}
+
+
+async def test_process_that_makes_itself_known_while_it_is_asked_for_is_not_forgotten(redis_url):
+    async with processes(redis_url, "p1", "p2") as (one, two):
+        await two.stop()
+
+        async def asked(*channels):
+            counted = await numsub(*channels)
+            one._heard_of("p2")
+            return counted
+
+        numsub, one._redis.pubsub_numsub = one._redis.pubsub_numsub, asked
+        await one._forget_gone()
+        assert one._others.keys() == {"p2"}
+
+
+async def test_one_who_listens_without_answering_is_not_waited_for_long(redis_url, redis):
+    async with redis.pubsub() as silent:
+        await silent.subscribe("bus:to:*")
+        assert await silent.get_message(timeout=5) is not None
+        async with processes(redis_url, "p1") as (one,):
+            assert one.available
+            assert one._others == {}
+
+
 async def test_account_that_left_gets_nothing_and_is_not_online(redis_url):
     async with processes(redis_url, "p1", "p2") as (one, two):
         await two.present("a")
