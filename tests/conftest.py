@@ -18,12 +18,25 @@ from tests.hospital import TestHospital, open_test_hospital
 _STARTING_SECONDS = 60
 
 
+# The loop of the run, once there is one.
+_loops: list[asyncio.AbstractEventLoop] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """A test that calls `asyncio.run` leaves the thread without a current loop: give the next one ours back."""
+    for loop in _loops:
+        asyncio.set_event_loop(loop)
+
+
 @pytest.fixture(scope="session")
 def io_loop() -> Iterator[tornado.ioloop.IOLoop]:
     """The loop of the whole run, instead of pytest-tornado's one a test: clients and servers live across tests."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    _loops.append(loop)
     yield tornado.ioloop.IOLoop.current()
+    _loops.clear()
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.run_until_complete(loop.shutdown_default_executor())
     asyncio.set_event_loop(None)
