@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import structlog
 
+from storage.ending import end
+
 log = structlog.get_logger()
 
 T = TypeVar("T")
@@ -29,10 +31,7 @@ def _ended(task: "asyncio.Task[Any]") -> None:
 
 async def stop(*tasks: "asyncio.Task[Any] | None") -> None:
     """Cancel and wait until they have ended."""
-    wanted = [task for task in tasks if task is not None and not task.done()]
-    for task in wanted:
-        task.cancel()
-    await asyncio.gather(*wanted, return_exceptions=True)
+    await end(task for task in tasks if task is not None)
 
 
 def running() -> list[str]:

@@ -30,6 +30,7 @@ from typing import Any, TypedDict
 import structlog
 from redis.exceptions import RedisError
 
+from storage.ending import end
 from storage.redis import BUS_AWAY, Redis
 
 log = structlog.get_logger()
@@ -118,9 +119,7 @@ class Bus:
         self._held.clear()
         if self.available:
             await self._next_flush()
-        for task in [*self._running, *self._tasks]:
-            task.cancel()
-        await asyncio.gather(*self._running, *self._tasks, return_exceptions=True)
+        await end([*self._running, *self._tasks])
         if self.available:
             with contextlib.suppress(*_GONE):  # it expires by itself
                 await self._redis.delete(self._alive_key(self.process))

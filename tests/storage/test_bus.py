@@ -392,6 +392,35 @@ async def test_publish_into_a_redis_that_just_died_never_raises(mortal):
         await mortal.start()
 
 
+class BreakingAtItsClose(Published):
+    """A client whose subscriptions fail as they are closed, once, as on a connection that is just breaking."""
+
+    broken = False
+
+    def pubsub(self):
+        subscription = self._redis.pubsub()
+        close = subscription.aclose
+
+        async def closing():
+            await close()
+            if not self.broken:
+                self.broken = True
+                raise ConnectionError("broken")
+
+        subscription.aclose = closing
+        return subscription
+
+
+async def test_bus_ends_though_its_subscription_breaks_while_it_is_closed(redis_url):
+    client = connect(redis_url)
+    breaking = BreakingAtItsClose(client)
+    bus = Bus(breaking, "p1")
+    await bus.start()
+    await bus.stop()
+    assert (breaking.broken, bus.available, bus._tasks) == (True, False, set())
+    await client.aclose()
+
+
 async def publish_until_away(bus):
     while bus.available:
         await bus.publish([event("doctor", n=1)])
