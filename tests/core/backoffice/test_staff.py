@@ -2,13 +2,12 @@ from dataclasses import replace
 
 import pytest
 
-from core.accounts import elevation
 from core.accounts import service as accounts
 from core.backoffice import staff
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from storage.redis import BUS_AWAY
 from storage.tickets import Tickets
-from tests.core.partial import caller_of
+from tests.core.partial import caller_of, let_down, lift
 from tests.people import new_phone
 
 ADMIN, GUARD = caller_of("admin", "office"), caller_of("security_admin", "guard")
@@ -25,12 +24,10 @@ def ctx(hospital):
 def lifted(io_loop, ctx):
     """Both administrators have proven themselves."""
     for caller in (ADMIN, GUARD):
-        slot = elevation._slot(ctx, caller)
-        io_loop.run_sync(lambda slot=slot: ctx.tickets.keep(slot, {"account": "office"}, 60))
+        io_loop.run_sync(lambda caller=caller: lift(ctx, caller))
     yield
     for caller in (ADMIN, GUARD):
-        slot = elevation._slot(ctx, caller)
-        io_loop.run_sync(lambda slot=slot: ctx.tickets.take(slot))
+        io_loop.run_sync(lambda caller=caller: let_down(ctx, caller))
 
 
 async def create(ctx, caller=ADMIN, role="nurse", **changes):
