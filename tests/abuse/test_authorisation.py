@@ -1,259 +1,15 @@
-"""Every route and every op, asked by everybody who may ask: each gets what the table says; a refusal changes nothing."""
+"""Every route and every op, asked by everybody: each gets what the table says, and a refusal changes nothing."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from functools import cache
-from typing import Any
 
-import httpx
 import pytest
 
-from app import serving
-from app.wiring import routes_of
-from core.accounts import service as accounts
-from core.accounts import sessions
-from core.auth import Caller
-from core.desk import groups
-from core.http import methods_of, sign_of
-from core.ids import new_id
-from core.patients import service as patients
-from core.ratings import service as ratings
 from im.commands import COMMANDS
-from scripts.acting import Line, Person, Refused
-from scripts.demo import read
-from scripts.story import picture, valid_id_number
-from storage.hospitals import HOSPITAL_ID
-from tests.abuse.admission import EVERYBODY, OK, OPS, PROOF, ROUTES, STAFF, Row
-from tests.core.consulting import Case, House, open_house, under_way
-from tests.core.partial import caller_of
+from scripts.acting import Line, Refused
+from tests.abuse.admission import EVERYBODY, LOGGED_IN, OK, OPS, PROOF, ROUTES, Row
+from tests.abuse.doors import doors_of, served, sign_at
 
 READING = ("GET", "HEAD")
-
-
-@dataclass
-class Subjects:
-    """The hospital with one of everything in it, the people who ask, and what the names in the table stand for."""
-
-    house: House
-    people: dict[str, Person]
-    chat: str
-    named: dict[str, Any]
-    lines: dict[str, Line] = field(default_factory=dict)
-
-    def fill(self, value: Any) -> Any:
-        """The value with the subjects in the place of their names."""
-        if isinstance(value, dict):
-            return {self.fill(name): self.fill(one) for name, one in value.items()}
-        if not isinstance(value, str):
-            return value
-        if (whole := re.fullmatch(r"\{(\w+)\}", value)) is not None:
-            return self.named[whole[1]]
-        return re.sub(r"\{(\w+)\}", lambda name: str(self.named[name[1]]), value)
-
-    async def ask(self, row: Row, who: str) -> str:
-        """What this person gets: `ok`, or the code of the refusal."""
-        if row.method == "OP":
-            return await self._say(row, who)
-        person, headers = self.people[who], {"Idempotency-Key": new_id()}
-        if person.token:
-            headers["Authorization"] = f"Bearer {person.token}"
-        url = f"{self.house.url}{self.fill(row.path)}"
-        answer = await self.house.http.request(row.method, url, headers=headers, json=self.fill(row.body))
-        return OK if answer.is_success else _code(answer)
-
-    async def _say(self, row: Row, who: str) -> str:
-        op, args = row.path, self.fill(row.body)
-        if who == "anonymous":
-            line = await Line.open(self.chat)
-            await line.write({"id": "1", "op": op, "args": args})
-            await asyncio.wait_for(line.closed.wait(), 10)
-            await line.close()
-            return f"closed with {line.close_code}"
-        try:
-            await (await self.line(who)).request(op, **args)
-        except Refused as refused:
-            return refused.code
-        return OK
-
-    async def line(self, who: str) -> Line:
-        """The person's open websocket."""
-        if who not in self.lines:
-            chatting = Person(self.house.http, self.chat)
-            chatting.token = self.people[who].token
-            self.lines[who] = await chatting.connect()
-        return self.lines[who]
-
-    async def digest(self) -> dict[str, Any]:
-        """Every document of every collection."""
-        await under_way()
-        database = self.house.ctx.store.db
-        found = {}
-        for name in sorted(await database.list_collection_names()):
-            for document in await database[name].find({}).to_list(None):
-                found[name, str(document["_id"])] = document
-        return found
-
-
-def _code(answer: httpx.Response) -> str:
-    by_status = {401: "unauthenticated", 403: "forbidden", 404: "not_found"}
-    if answer.request.method == "HEAD":
-        return by_status.get(answer.status_code, str(answer.status_code))
-    code: str = answer.json()["code"]
-    return code
-
-
-async def visits_in_every_state(house: House, owner: Caller, patient_id: str, medium: str) -> dict[str, Any]:
-    """A visit for each act of the table, so that none stands in another's way."""
-    made: dict[str, Any] = {"visit_form": await house.form(patient_id)}
-    form = {**made["visit_form"], "attachments": [medium]}
-    cases: dict[str, Case] = {}
-    for name, acts in {
-        "unpaid": None,
-        "waiting": (),
-        "acceptable": (),
-        "declinable": (),
-        "visit": ("accept",),
-        "completable": ("accept",),
-        "terminable": ("accept",),
-        "refundable": ("accept",),
-        "ended": ("accept", "complete"),
-        "rated": ("accept", "complete"),
-    }.items():
-        visit = await house.submit(owner, form)
-        case = cases[name] = Case(house, owner, house.doctor, visit["_id"], visit["order_id"])
-        if acts is None:
-            continue
-        await case.open_payment()
-        assert await house.pay(case.order_id)
-        await case.word()
-        for act in acts:
-            await case.act(house.doctor, act)
-    await ratings.rate(house.ctx, caller=owner, visit_id=cases["rated"].id, stars=4, text="")
-    made |= {name: case.id for name, case in cases.items()}
-    return made | {"order": cases["visit"].order_id, "unpaid_order": cases["unpaid"].order_id}
-
-
-async def staff_of(house: House) -> dict[str, Caller]:
-    """The hospital's people, each with an account; `member` and `spare_member` are for the office to work at."""
-    callers = {"doctor": house.doctor, "other_doctor": house.other_doctor}
-    for name in (*STAFF, "member", "spare_member"):
-        role = {"other_nurse": "nurse", "member": "pharmacist", "spare_member": "pharmacist"}.get(name, name)
-        callers.setdefault(name, caller_of(role))
-    departments = {"nurse": "cardiology", "other_nurse": "neurology"}
-    drafts = []
-    for number, (name, caller) in enumerate(callers.items()):
-        drafts.append(
-            accounts.draft_staff(
-                house.ctx,
-                account=f"staff-{number}",
-                phone=f"1990009{number:04d}",
-                name="演示",
-                role=caller.role,
-                password="correct-horse-7",
-                department_id=departments.get(name),
-                id_=caller.id,
-            )
-        )
-    for draft in await asyncio.gather(*drafts):
-        await house.ctx.accounts.add(draft)
-    return callers
-
-
-async def patients_of(house: House, owner: Caller) -> dict[str, str]:
-    """A family member to take off the list, and a child whose guardian may be set."""
-    form = {"id_type": "01", "gender": "1", "phone": "19900098888", "relation": "child"}
-    child = {**form, "name": "演示孩童", "id_number": valid_id_number("20180601"), "birth_date": "2018-06-01"}
-    spare = {**form, "name": "演示亲戚", "id_number": valid_id_number("19610512"), "birth_date": "1961-05-12"}
-    made = [await patients.add(house.ctx, caller=owner, form=one) for one in (child, spare)]
-    return {"child": made[0]["_id"], "spare_patient": made[1]["_id"], "id_number": valid_id_number("19850203")}
-
-
-@asynccontextmanager
-async def furnished(house: House) -> AsyncIterator[Subjects]:
-    """One of everything that has an owner."""
-    ctx = house.ctx
-    now = ctx.clock.now()
-    await ctx.hospitals.add({**read("hospital")[0], "_id": HOSPITAL_ID, "created_at": now, "updated_at": now})
-    callers = await staff_of(house)
-    callers["owner"], patient_id = await house.patient(name="演示本人")
-    callers["other_patient"], _ = await house.patient(name="演示他人")
-    people = {name: house.person(caller) for name, caller in callers.items()}
-    people["anonymous"] = Person(house.http, house.url)
-    owner, doctor = people["owner"], people["doctor"]
-    medium, own_medium = [await owner.upload(picture(), "image/jpeg") for _ in range(2)]
-    photo = await doctor.upload(picture(), "image/jpeg")
-    await doctor.call("PATCH", "/desk/profile", {"photo": photo["id"]})
-    named = await visits_in_every_state(house, callers["owner"], patient_id, medium["id"])
-    link = (await owner.post(f"/media/{medium['id']}/links", {"variant": "original"}))["url"]
-    account = await ctx.accounts.get(callers["owner"].id)
-    assert account is not None
-    await sessions.start(ctx, account, "sms")
-    [session] = await sessions.standing(ctx, account["_id"])
-    made = [await groups.create(ctx, caller=house.doctor, name=name) for name in ("复诊", "随访")]
-    named |= await patients_of(house, callers["owner"])
-    named |= {
-        "patient": patient_id,
-        "patient_account": callers["owner"].id,
-        "doctor": house.doctor.id,
-        "auditor": callers["auditor"].id,
-        "member": callers["member"].id,
-        "spare_member": callers["spare_member"].id,
-        "medium": medium["id"],
-        "own_medium": own_medium["id"],
-        "link": link,
-        "forged_link": link[:-4] + "AAAA",
-        "administrator_form": {"account": "one-more", "role": "auditor", "name": "演示", "phone": "19900090999"},
-        "session": session["_id"],
-        "group": made[0]["_id"],
-        "spare_group": made[1]["_id"],
-    }
-    chat = await serving.start(replace(house.settings, listen_port=0), "im")
-    subjects = Subjects(house, people, f"http://127.0.0.1:{chat.port}", named)
-    try:
-        named["said"] = (await (await subjects.line("owner")).say(named["visit"], "您好"))["seq"]
-        yield subjects
-    finally:
-        for line in subjects.lines.values():
-            await line.close()
-        await chat.stop()
-
-
-@pytest.fixture(scope="module")
-def subjects(io_loop, mongo_uri, redis_url, tmp_path_factory) -> Iterator[Subjects]:
-    async def begin() -> tuple[Any, Any, Subjects]:
-        opened = open_house(mongo_uri, redis_url, tmp_path_factory.mktemp("authorised"), "authorised")
-        filled = furnished(await opened.__aenter__())
-        return opened, filled, await filled.__aenter__()
-
-    async def end() -> None:
-        await filled.__aexit__(None, None, None)
-        await opened.__aexit__(None, None, None)
-
-    opened, filled, made = io_loop.run_sync(begin, timeout=60)
-    yield made
-    io_loop.run_sync(end, timeout=60)
-
-
-@cache
-def served() -> set[tuple[str, str]]:
-    """(pattern, method) of everything a process of all roles answers over REST."""
-    found = set()
-    for pattern, handler, *_ in routes_of("all"):
-        if pattern != "/ws":
-            found |= {(pattern, method) for method in methods_of(handler)}
-    return found
-
-
-def doors_of(row: Row) -> set[tuple[str, str]]:
-    """The doors that a row knocks at."""
-    path = row.path.partition("?")[0]
-    if path in ("{link}", "{forged_link}"):
-        path = "/api/v1/media/{medium}/content"
-    path = re.sub(r"\{\w+\}", new_id(), path)
-    return {(pattern, method) for pattern, method in served() if method == row.method and re.fullmatch(pattern, path)}
 
 
 def test_every_method_of_every_route_is_in_the_table():
@@ -273,11 +29,7 @@ def test_every_op_is_in_the_table_and_no_other():
 def test_every_door_that_says_it_asks_for_a_fresh_proof_asks_for_it_and_no_other():
     """The dangerous acts; docs/operations.md lists them for people."""
     asking = set().union(*(doors_of(row) for row in ROUTES if PROOF in row.answers.values()))
-    signs = {
-        (pattern, method): sign_of(handler, method.lower())
-        for pattern, handler, *_ in routes_of("api")
-        for method in methods_of(handler)
-    }
+    signs = {door: sign_at(door) for door in served()}
     assert asking == {door for door, sign in signs.items() if sign is not None and PROOF in sign.errors}
 
 
@@ -297,13 +49,13 @@ async def test_everybody_gets_what_the_table_says_and_a_refusal_changes_nothing(
 
 @pytest.mark.gen_test(timeout=30)
 async def test_a_hello_takes_everybody_with_a_token_and_nobody_without(subjects):
-    for who in EVERYBODY:
+    for who in LOGGED_IN:
         line = await Line.open(subjects.chat)
-        try:
-            await line.request("hello", token=subjects.people[who].token or "none", device="d")
-            assert who != "anonymous"
-        except Refused as refused:
-            assert (who, refused.code) == ("anonymous", "unauthenticated")
-            await asyncio.wait_for(line.closed.wait(), 10)
-            assert line.close_code == 4001
+        assert (await line.request("hello", token=subjects.people[who].token, device="d"))["session"]
         await line.close()
+    line = await Line.open(subjects.chat)
+    with pytest.raises(Refused) as refused:
+        await line.request("hello", token="none", device="d")
+    await asyncio.wait_for(line.closed.wait(), 10)
+    assert (refused.value.code, line.close_code) == ("unauthenticated", 4001)
+    await line.close()
