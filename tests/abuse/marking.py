@@ -145,7 +145,9 @@ class Marker:
             return self.marks.keep(f"{self.door} {path}", SECRET_FORMS[name]())
         if not is_free(one):
             return FORMS[name]
-        longest = min((rule.max for rule in one.validators if isinstance(rule, validate.Length) and rule.max), default=64)
+        longest = min(
+            (rule.max for rule in one.validators if isinstance(rule, validate.Length) and rule.max), default=64
+        )
         return self.marks.keep(f"{self.door} {path}", f"密{secrets.token_hex(6)}"[:longest])
 
     def _word(self, name: str) -> str:
