@@ -6,7 +6,7 @@ import pytest
 
 from im.commands import COMMANDS
 from scripts.acting import Line, Refused
-from tests.abuse.admission import EVERYBODY, LOGGED_IN, OK, OPS, PROOF, ROUTES, Row
+from tests.abuse.admission import EVERYBODY, LOGGED_IN, OK, OPS, PROOF, ROUTES
 from tests.abuse.doors import doors_of, served, sign_at
 
 READING = ("GET", "HEAD")

@@ -158,7 +158,12 @@ async def furnished(house: House) -> Lists:
         house.ctx, account="yaoshi", phone="19900090000", name="演示", role="pharmacist", password="correct-horse-7"
     )
     await house.ctx.accounts.add(pharmacist)
-    callers = {"patient": case.patient, "doctor": case.doctor, "nurse": await house.nurse(), "admin": caller_of("admin")}
+    callers = {
+        "patient": case.patient,
+        "doctor": case.doctor,
+        "nurse": await house.nurse(),
+        "admin": caller_of("admin"),
+    }
     # Made by a shortcut, the nurse has no name to be listed under.
     await house.ctx.store.db["accounts"].update_one({"_id": callers["nurse"].id}, {"$set": {"audience": "nobody"}})
     samples = {"visits": await case.visit(), "orders": await case.order(), "accounts": pharmacist}
