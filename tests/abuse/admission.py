@@ -227,6 +227,8 @@ OFFICE: Final = [
     # The hospital's administrator describes its workers; roles are the security administrator's (R6-3).
     api("PATCH /admin/staff/{member}", _ADMIN_OK, {"name": "演示"}),
     api("PATCH /admin/staff/{member}", {"security_admin": PROOF}, {"role": "nurse"}),
+    # Who owns the phone may log in with it.
+    api("PATCH /admin/staff/{member}", {"admin": PROOF}, {"phone": "19900091111"}),
     api("PATCH /admin/staff/{member}", group(KEEPERS, PROOF), {"status": "disabled"}),
     api("POST /admin/staff/{member}/password-reset", {"admin": PROOF}, {}),
     api("POST /admin/staff/{auditor}/password-reset", {"security_admin": PROOF}, {}),

@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from core.auth import ANYONE
+from core.ids import new_id
 from im.commands import COMMANDS
 from scripts.acting import Line, Refused
 from tests.abuse.admission import EVERYBODY, LOGGED_IN, OK, OPS, PROOF, ROUTES
@@ -45,6 +47,35 @@ async def test_everybody_gets_what_the_table_says_and_a_refusal_changes_nothing(
         assert {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)} == set()
     got |= {who: await subjects.ask(row, who) for who in EVERYBODY if who not in refused}
     assert got == row.answers
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_token_that_is_bound_to_one_call_opens_no_other_door(subjects):
+    """It travels in a link of a text message, and whoever holds the phone holds it."""
+    ctx, before = subjects.house.ctx, await subjects.digest()
+    for who in ("owner", "doctor"):
+        caller = subjects.callers[who]
+        claims = {"account": caller.id, "role": caller.role, "audience": caller.audience, "session": caller.session}
+        token = ctx.tokens.issue(**claims, epoch=0, now=ctx.clock.now(), seconds=60, scope="call", call=new_id())
+        closed = [row for row in ROUTES if is_closed_to_calls(row)]
+        assert len(closed) > 60
+        assert {await subjects.ask(row, who, token) for row in closed} == {"forbidden"}
+        line = await Line.open(subjects.chat)
+        await line.request("hello", token=token, device="called")
+        for row in OPS:
+            if not COMMANDS[row.path].call_scope:
+                with pytest.raises(Refused) as refused:
+                    await line.request(row.path, **subjects.fill(row.body))
+                assert (row.path, refused.value.code) == (row.path, "forbidden")
+        await line.close()
+    assert await subjects.digest() == before
+
+
+def is_closed_to_calls(row):
+    """Behind the sign on the door stands somebody's role, and not a call."""
+    [door] = doors_of(row)
+    sign = sign_at(door)
+    return sign is not None and sign.roles != ANYONE and not sign.call_scope
 
 
 @pytest.mark.gen_test(timeout=30)

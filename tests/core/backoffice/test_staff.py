@@ -67,7 +67,7 @@ async def test_what_no_member_of_staff_may_have_is_refused_and_nothing_is_made(c
 
 @pytest.mark.rule("R5-7")
 @pytest.mark.gen_test
-async def test_history_names_who_did_what_and_keeps_people_masked(ctx):
+async def test_history_names_who_did_what_and_keeps_people_masked(ctx, lifted):
     made = await create(ctx)
     phone = new_phone()
     await staff.change(ctx, caller=ADMIN, account_id=made["id"], values={"name": "沈秋", "phone": phone})
@@ -93,6 +93,7 @@ async def test_dangerous_acts_without_a_fresh_proof_do_nothing(ctx):
     for asked in (
         staff.change(ctx, caller=GUARD, account_id=id_, values={"role": "doctor"}),
         staff.change(ctx, caller=ADMIN, account_id=id_, values={"status": "disabled"}),
+        staff.change(ctx, caller=ADMIN, account_id=id_, values={"phone": new_phone()}),
         staff.reset_password(ctx, caller=ADMIN, account_id=id_, password=None),
         staff.reset_second_factor(ctx, caller=GUARD, account_id=id_),
         create(ctx, GUARD, "auditor"),
