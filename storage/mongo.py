@@ -107,7 +107,9 @@ class Store:
         """
         admin = self._client.admin
         faults = ["is the embedded server"] if "secantusVersion" in await admin.command("buildInfo") else []
-        return faults if "setName" in await admin.command("hello") else [*faults, "is no replica set"]
+        hello = await admin.command("hello")
+        # A router of a sharded cluster, whose shards are replica sets, says so in its own way.
+        return faults if "setName" in hello or hello.get("msg") == "isdbgrid" else [*faults, "is no replica set"]
 
     @classmethod
     async def open(

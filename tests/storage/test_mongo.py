@@ -26,7 +26,9 @@ async def test_the_embedded_server_is_told_from_one_that_may_hold_records(store)
     assert await store.unfit_for_production() == ["is the embedded server"]
 
 
-@pytest.mark.parametrize(("hello", "unfit"), [({"setName": "rs0"}, []), ({}, ["is no replica set"])])
+@pytest.mark.parametrize(
+    ("hello", "unfit"), [({"setName": "rs0"}, []), ({"msg": "isdbgrid"}, []), ({}, ["is no replica set"])]
+)
 @pytest.mark.gen_test
 async def test_a_server_without_a_replica_set_is_unfit(hello, unfit):
     class Server:
