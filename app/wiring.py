@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import structlog
 
-from app.settings import Settings, key_of, keys_of, vendor_file
+from app.settings import BadSettings, Settings, key_of, keys_of, vendor_file
 from core.accounts import handlers as account_handlers
 from core.auth import TokenSigner
 from core.backoffice import handlers as backoffice_handlers
@@ -162,6 +162,8 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
     process = new_id()
     store = await Store.open(settings.mongo_uri, settings.mongo_database, driver=settings.mongo_driver)  # type: ignore[arg-type]  # checked by app.settings
     closers.append(store.close)
+    if settings.production and (unfit := await store.unfit_for_production()):
+        raise BadSettings(f"MONGO_URI {' and '.join(unfit)}; production needs a MongoDB replica set")
     await store.ping_write(clock.now())
     await migrate(store, now=clock.now, holder=process)
     redis = connect(settings.redis_url)

@@ -192,7 +192,7 @@ class BaseHandler(tornado.web.RequestHandler):
             refusal = _tornado_refusal(status_code)
         self.set_status(refusal.status)
         if refusal.code == "method_not_allowed":
-            self.set_header("Allow", ", ".join(_methods_of(type(self))))
+            self.set_header("Allow", ", ".join(methods_of(type(self))))
         if refusal.status == 401:
             self.set_header("WWW-Authenticate", "Bearer")
         if refusal.retry_after is not None or refusal.status in (429, 503):
@@ -429,7 +429,7 @@ def _missing(handler: type[tornado.web.RequestHandler], method: str) -> Exceptio
     return Forbidden()
 
 
-def _methods_of(handler: type[tornado.web.RequestHandler]) -> list[str]:
+def methods_of(handler: type[tornado.web.RequestHandler]) -> list[str]:
     """What may be asked of a handler: the signed methods, or all that are there where it takes no signs."""
     unimplemented = tornado.web.RequestHandler._unimplemented_method
     if issubclass(handler, ApiHandler):

@@ -26,7 +26,10 @@ class Policy:
     """What may be set without touching code. Field metadata carries `low`, `high`, `meaning` and `fixed`."""
 
     access_token_seconds: int = number(15 * MINUTE, 60, HOUR, "life of an access token")
-    refresh_token_seconds: int = number(30 * DAY, HOUR, 90 * DAY, "life of an unused refresh token")
+    refresh_token_seconds: int = number(30 * DAY, HOUR, 90 * DAY, "life of a patient's unused session")
+    staff_session_seconds: int = number(
+        12 * HOUR, 15 * MINUTE, 7 * DAY, "life of a staff account's unused session (R6-4)"
+    )
     ticket_seconds: int = number(60, 10, 10 * MINUTE, "life of a web-view ticket")
     mfa_ticket_seconds: int = number(5 * MINUTE, MINUTE, 15 * MINUTE, "how long a login waits for its second factor")
     sms_code_seconds: int = number(5 * MINUTE, MINUTE, 10 * MINUTE, "life of a text-message code")

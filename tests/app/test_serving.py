@@ -116,6 +116,17 @@ async def test_a_start_that_fails_halfway_leaves_neither_port_nor_task_behind(ho
 
 
 @pytest.mark.gen_test(timeout=60)
+async def test_production_asks_the_store_what_it_is_and_does_not_start_on_the_embedded_one(hospital):
+    # As an address of a real replica set would look.
+    disguised = hospital.settings.mongo_uri.replace("retryWrites=false", "retryWrites=true")
+    settings = replace(hospital.settings, production=True, mongo_uri=disguised, mongo_database="refused", listen_port=0)
+    with pytest.raises(BadSettings) as refused:
+        await serving.start(settings, "api")
+    assert str(refused.value) == "MONGO_URI is the embedded server; production needs a MongoDB replica set"
+    assert "refused" not in await hospital.ctx.store.db.client.list_database_names()
+
+
+@pytest.mark.gen_test(timeout=60)
 async def test_a_stop_finishes_what_is_being_answered_and_takes_nothing_new(hospital, begin, monkeypatch):
     process = await begin("api")
     asked, answer = asyncio.Event(), asyncio.Event()
