@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import structlog
 
+from core import metrics
 from core.ports import Rejected, Unavailable
 
 log = structlog.get_logger()
@@ -56,6 +57,8 @@ async def call(
         code = "forged"
         raise Unavailable(f"wechat_pay {action}: the answer's signature does not hold") from failure
     finally:
+        seconds_taken = time.monotonic() - began
+        metrics.OUTSIDE.labels("wechat_pay", action, _outcome(status, code)).observe(seconds_taken)
         log.info(
             "outside.called",
             system="wechat_pay",
@@ -63,8 +66,15 @@ async def call(
             number=number,
             status=status,
             code=code,
-            duration_ms=round((time.monotonic() - began) * 1000),
+            duration_ms=round(seconds_taken * 1000),
         )
+
+
+def _outcome(status: int, code: str | None) -> str:
+    """One of the few things that can become of a call: the gateway's own codes are too many for a label."""
+    if not 200 <= status < 600 or code == "forged":
+        return "unavailable"
+    return "ok" if code is None else "unavailable" if status >= 500 or status == 429 else "refused"
 
 
 def require_success(answer: Answer) -> None:

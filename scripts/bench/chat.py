@@ -20,7 +20,8 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for those who run the file itself
 
-from scripts.bench.figures import Figure, Rounds, summary, table
+from core import lag, tasks
+from scripts.bench.figures import Figure, Rounds, percentile, summary, table
 from scripts.bench.ground import BenchFailed, Ground, Target, bare_server, open_ground, paired, put_load
 from scripts.bench.journal import Bench
 from scripts.bootstrap import CannotStart
@@ -52,6 +53,11 @@ FIGURES: Final = (
         at_most=4.0,
     ),
     Figure(
+        "loop_lag_p99_ms",
+        f"99th percentile of how late the server's event loop woke up while {SENDERS} pairs talked in a closed loop",
+        at_most=20.0,
+    ),
+    Figure(
         "idle_memory_ratio",
         f"memory of an idle authenticated connection over a bare Tornado websocket's; {IDLE_CONNECTIONS} connections",
         at_most=1.6,
@@ -69,7 +75,7 @@ async def one_round(ground: Ground, bench: Bench, wanted: Sequence[str], rounds:
     """Every wanted figure once, each next to its baseline."""
     if {"group_commit_ratio", "socket_ratio", "ack_p95_half_over_insert"} & set(wanted):
         await _stores(bench, rounds)
-    if {"socket_ratio", "cpu_ratio_echo", "ack_p95_half_over_insert"} & set(wanted):
+    if {"socket_ratio", "cpu_ratio_echo", "loop_lag_p99_ms", "ack_p95_half_over_insert"} & set(wanted):
         await _talk(ground, wanted, rounds)
     if "idle_memory_ratio" in wanted:
         await _idle(ground, rounds)
@@ -91,8 +97,16 @@ async def _stores(bench: Bench, rounds: Rounds) -> None:
 async def _talk(ground: Ground, wanted: Sequence[str], rounds: Rounds) -> None:
     app = await ground.fresh_app()
     pairs: dict[str, Any] = {"pairs": ground.pairs, "warm_seconds": WARM_SECONDS, "seconds": LOAD_SECONDS}
-    chat = await put_load(app, "closed", ground.seats, **pairs)
-    rounds.note(**{f"chat_{name}": value for name, value in chat.items()})
+    own: list[float] = []
+    probing = tasks.spawn("bench.lag", lag.probe(own.append))
+    chat = await put_load(app, "closed", ground.seats, lag=True, **pairs)
+    await tasks.stop(probing)
+    rounds.note(
+        loop_lag_p99_ms=chat.pop("loop_lag_p99_ms"),
+        # Of this process, which does nothing meanwhile: what is late here the machine has to answer for.
+        idle_loop_lag_p99_ms=percentile(own, 0.99) * 1000,
+        **{f"chat_{name}": value for name, value in chat.items()},
+    )
     if "socket_ratio" in wanted:
         rounds.note(socket_ratio=chat["acks_per_second"] / rounds.values["inserts_per_second"][-1])
     if "cpu_ratio_echo" in wanted:
@@ -109,7 +123,8 @@ async def _talk(ground: Ground, wanted: Sequence[str], rounds: Rounds) -> None:
 
 async def _half(ground: Ground, app: Target, rate: float, pairs: dict[str, Any], rounds: Rounds) -> None:
     probe = ground.strangers(1)
-    half = await put_load(app, "open", [*ground.seats, *probe], probe=len(ground.seats), rate=rate, **pairs)
+    seats = [*ground.seats, *probe]
+    half = await put_load(app, "open", seats, probe=len(ground.seats), rate=rate, lag=True, **pairs)
     rounds.note(
         ack_p95_half_over_insert=half["ack_p95_ms"] / rounds.values["single_insert_p50_ms"][-1],
         half_rate=rate,
