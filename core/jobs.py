@@ -111,7 +111,7 @@ class DutyRunner:
             times = [one.oldest for one in ours if one.oldest is not None]
             metrics.DUTIES_WAITING.labels(kind).set(sum(one.waiting for one in ours))
             metrics.DUTIES_LEFT.labels(kind).set(sum(one.dead for one in ours))
-            metrics.DUTIES_LATE.labels(kind).set(max(0.0, *((now - at).total_seconds() for at in times), 0.0))
+            metrics.DUTIES_LATE.labels(kind).set(max([0.0, *((now - at).total_seconds() for at in times)]))
 
     async def run_forever(self, pause_seconds: float = 1.0) -> None:
         """The worker's loop: pass after pass, pausing only when there was nothing to do. Only cancelling ends it."""

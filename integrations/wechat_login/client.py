@@ -162,7 +162,8 @@ class WeChatLoginClient:
         finally:
             seconds = time.monotonic() - started
             code = answer.get("errcode") if isinstance(answer, dict) else None
-            outcome = "unavailable" if status != 200 else "refused" if code else "ok"
+            away = status != 200 or code in _BUSY
+            outcome = "unavailable" if away else "refused" if code else "ok"
             metrics.OUTSIDE.labels("wechat_login", path, outcome).observe(seconds)
             log.info(
                 "outside.called",

@@ -37,12 +37,13 @@ async def call(
     it: what the call did is then unknown, and the same call may be made again.
     """
     began = time.monotonic()
-    status, code = 0, None
+    status, code, outcome = 0, None, "unavailable"
     try:
         async with asyncio.timeout(seconds):
             status, body = await send()
         answer = _read(action, status, body)
         code = answer.code
+        outcome = "ok" if code is None else "refused"
         return answer
     except (TimeoutError, httpx.HTTPError) as failure:
         code = type(failure).__name__
@@ -57,8 +58,8 @@ async def call(
         code = "forged"
         raise Unavailable(f"wechat_pay {action}: the answer's signature does not hold") from failure
     finally:
-        seconds_taken = time.monotonic() - began
-        metrics.OUTSIDE.labels("wechat_pay", action, _outcome(status, code)).observe(seconds_taken)
+        took = time.monotonic() - began
+        metrics.OUTSIDE.labels("wechat_pay", action, outcome).observe(took)
         log.info(
             "outside.called",
             system="wechat_pay",
@@ -66,15 +67,8 @@ async def call(
             number=number,
             status=status,
             code=code,
-            duration_ms=round(seconds_taken * 1000),
+            duration_ms=round(took * 1000),
         )
-
-
-def _outcome(status: int, code: str | None) -> str:
-    """One of the few things that can become of a call: the gateway's own codes are too many for a label."""
-    if not 200 <= status < 600 or code == "forged":
-        return "unavailable"
-    return "ok" if code is None else "unavailable" if status >= 500 or status == 429 else "refused"
 
 
 def require_success(answer: Answer) -> None:

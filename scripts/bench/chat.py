@@ -6,8 +6,6 @@ turn, round by round, on the loopback interface; what counts are the medians of 
 round and ends by itself.
 """
 
-import argparse
-import json
 import os
 import platform
 import resource
@@ -16,16 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import uvloop
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for those who run the file itself
 
 from core import lag, tasks
-from scripts.bench.figures import Figure, Rounds, percentile, summary, table
-from scripts.bench.ground import BenchFailed, Ground, Target, bare_server, open_ground, paired, put_load
+from scripts.bench.command import Benchmark, main
+from scripts.bench.figures import Figure, Rounds, percentile
+from scripts.bench.ground import Ground, Target, bare_server, open_ground, paired, put_load
 from scripts.bench.journal import Bench
-from scripts.bootstrap import CannotStart
-from scripts.embedded import StartFailed
 
 SENDERS: Final = 64
 IDLE_CONNECTIONS: Final = 10_000
@@ -169,29 +164,11 @@ def about(count: int) -> dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Measure and print; 1 and one line when it cannot be measured."""
-    parser = argparse.ArgumentParser(prog="scripts.bench.chat", description="The chat's figures.")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
-    parser.add_argument("--only", action="append", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}")
-    options = parser.parse_args(arguments)
-    if options.rounds < 1:
-        parser.error("--rounds must be at least 1")
-    # Children inherit it: ten thousand sockets do not fit into most shells' limit.
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    try:
-        rounds = uvloop.run(run(options.only or NAMES, options.rounds))
-    except (BenchFailed, CannotStart, StartFailed) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    if options.json:
-        print(json.dumps(summary(rounds, FIGURES, about(options.rounds))))
-    else:
-        print(table(rounds, FIGURES))
-    return 0
+BENCHMARK: Final = Benchmark("scripts.bench.chat", "The chat's figures.", FIGURES, NAMES, run, about)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    # Children inherit it: ten thousand sockets do not fit into most shells' limit.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    sys.exit(main(BENCHMARK, sys.argv[1:]))

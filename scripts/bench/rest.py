@@ -7,7 +7,6 @@ the server process's CPU time a request, by the medians of their ratios. It take
 by itself.
 """
 
-import argparse
 import asyncio
 import itertools
 import json
@@ -22,16 +21,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-import uvloop
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for those who run the file itself
 
-from scripts.acting import NotAsPromised, Person, Refused
+from scripts.acting import Person
 from scripts.bench.client import Window
-from scripts.bench.figures import Figure, Rounds, summary, table
+from scripts.bench.command import Benchmark, main
+from scripts.bench.figures import Figure, Rounds
 from scripts.bench.ground import BenchFailed, Ground, Target, bare_server, open_ground
-from scripts.bootstrap import CannotStart
-from scripts.embedded import StartFailed
 from scripts.processes import LOOPBACK
 from scripts.story import CONSENTED, valid_id_number
 
@@ -244,23 +241,8 @@ def about(count: int) -> dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Measure and print; 1 and one line when it cannot be measured."""
-    parser = argparse.ArgumentParser(prog="scripts.bench.rest", description="What REST costs over its driver calls.")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
-    parser.add_argument("--only", action="append", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}")
-    options = parser.parse_args(arguments)
-    if options.rounds < 1:
-        parser.error("--rounds must be at least 1")
-    try:
-        rounds = uvloop.run(run(options.only or NAMES, options.rounds))
-    except (BenchFailed, CannotStart, StartFailed, NotAsPromised, Refused, httpx.HTTPError) as error:
-        print(f"bench: {error or type(error).__name__}", file=sys.stderr)
-        return 1
-    print(json.dumps(summary(rounds, FIGURES, about(options.rounds))) if options.json else table(rounds, FIGURES))
-    return 0
+BENCHMARK: Final = Benchmark("scripts.bench.rest", "What REST costs over its driver calls.", FIGURES, NAMES, run, about)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(BENCHMARK, sys.argv[1:]))

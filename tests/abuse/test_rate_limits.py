@@ -20,7 +20,7 @@ from core.ids import new_id
 from core.policy import DAY, HOUR, MINUTE, Policy
 from scripts.acting import Line, Person, Refused
 from scripts.story import picture
-from tests.people import fresh_key, new_phone
+from tests.people import fresh_key, new_phone, somebody
 
 ALLOWED = 2
 POLICY = Policy(
@@ -69,21 +69,6 @@ def pass_time(monkeypatch) -> Callable[[float], None]:
 
 def refusals(limit: str) -> float:
     return REGISTRY.get_sample_value("rate_limited_total", {"limit": limit}) or 0.0
-
-
-def somebody(hospital, process) -> Person:
-    """A new patient with a token."""
-    person = Person(hospital.http, f"http://127.0.0.1:{process.port}")
-    person.token = process.ctx.tokens.issue(
-        account=new_id(),
-        role="patient",
-        audience="patient",
-        session=new_id(),
-        epoch=0,
-        now=process.ctx.clock.now(),
-        seconds=900,
-    )
-    return person
 
 
 # --- windows, by account or address ----------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 import re
+from typing import get_args
 
 import pytest
 from prometheus_client import REGISTRY
@@ -7,6 +8,7 @@ from app import wiring
 from core import metrics
 from core.accounts.login import METHODS
 from core.errors import CODES
+from core.media.frames import Why
 from core.media.signatures import TYPES
 from im.commands import COMMANDS
 from im.frames import Close
@@ -17,7 +19,7 @@ from tests.people import DOCTOR, in_progress
 
 HTTP_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"}
 OUTCOMES = {"ok", "refused", "unavailable", "failed", "done", "later", "dead", "taken", "bad", "slow", "ready"}
-WORKSHOP = {"kept", "failed", "codec", "damaged", "too_many_pixels", "too_demanding"}
+WORKSHOP = {"kept", "failed", *get_args(Why)}
 # What the values of a label are taken from. Ids or texts here would make a series for each patient.
 VALUES = {
     "handler": {route[1].__name__ for route in wiring.routes_of("all")} | {"UnknownPathHandler"},
