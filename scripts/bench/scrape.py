@@ -24,6 +24,8 @@ async def histogram(host: str, port: int, name: str) -> Buckets:
             answer = await http.get(f"http://{host}:{port}/metrics")
     except httpx.HTTPError as error:
         raise ConnectionError(f"no metrics: {type(error).__name__}") from error
+    if answer.status_code != 200:
+        raise NotCounted(f"the server tells no metrics: {answer.status_code}")
     return buckets_of(answer.text, name)
 
 
