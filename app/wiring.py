@@ -8,6 +8,7 @@ from typing import Any, Final
 import structlog
 
 from app.settings import BadSettings, Settings, key_of, keys_of, vendor_file
+from core import jobs
 from core.accounts import handlers as account_handlers
 from core.auth import TokenSigner
 from core.backoffice import handlers as backoffice_handlers
@@ -98,7 +99,11 @@ SOCKET_ROUTES: Final[list[Any]] = [*chat_handlers.SOCKET_ROUTES]
 DUTIES: Final[Mapping[str, DutyFunction]] = {**order_jobs.DUTIES, **visit_jobs.DUTIES, **rating_jobs.DUTIES}
 DEADLINES: Final[Mapping[str, DutyFunction]] = {**visit_jobs.DEADLINES, **order_jobs.DEADLINES}
 # Seconds between two runs, and what is run; by whichever worker comes first.
-PERIODIC: Final[list[tuple[int, Callable[[Context], Awaitable[Any]]]]] = [*media_jobs.PERIODIC, *cashier_jobs.PERIODIC]
+PERIODIC: Final[list[tuple[int, Callable[[Context], Awaitable[Any]]]]] = [
+    *jobs.PERIODIC,
+    *media_jobs.PERIODIC,
+    *cashier_jobs.PERIODIC,
+]
 
 
 @dataclass

@@ -283,6 +283,7 @@ class ApiHandler(BaseHandler):
                 limit.name, who, getattr(self.ctx.policy, limit.amount), limit.per_seconds
             )
             if wait is not None:
+                metrics.RATE_LIMITED.labels(limit.name).inc()
                 raise RateLimited(retry_after=wait)
 
     def _bearer(self) -> str:

@@ -57,8 +57,12 @@ def unique_when_given(owner: str, name: str) -> list[Index]:
     return [ascending(owner, name, unique=True, partial=when_text(name)), ascending(name, owner)]
 
 
-# What `storage.moves.Moving` asks of a collection: its duties that are due, its deadlines that have passed.
-MOVING = (ascending("duties.next_at"), ascending("deadline_at"))
+# What `storage.moves.Moving` asks of a collection: its duties that are due, those given up, its deadlines that passed.
+MOVING = (
+    ascending("duties.next_at"),
+    ascending("duties.state", partial={"duties.state": "dead"}),
+    ascending("deadline_at"),
+)
 
 INDEXES: dict[str, list[Index]] = {
     "accounts": [

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from core.errors import AWAY, Invalid, NotFound, ServiceUnavailable
+from core import metrics
+from core.errors import AWAY, Invalid, NotFound, ServiceUnavailable, refusal_of
 from core.ids import new_id
 from core.media import rules
 from core.media.frames import Order, Unfit
@@ -50,7 +51,8 @@ class Intake:
                 return
             try:
                 await self._take(chunk)
-            except BaseException:
+            except BaseException as error:
+                self._count(error)
                 await self._drop()
                 raise
 
@@ -59,16 +61,26 @@ class Intake:
         async with self._turn:
             try:
                 media = await self._finish()
-            except BaseException:
+            except BaseException as error:
+                self._count(error)
                 await self._drop()
                 raise
+            self._count(None)
             self._is_over = True
             return media
 
     async def abandon(self) -> None:
         """Nobody waits for the answer any more: leave nothing, not even a medium just finished that nobody can name."""
         async with self._turn:
+            if not self._is_over:
+                metrics.UPLOADS.labels("abandoned").inc()
             await self._drop()
+
+    def _count(self, error: BaseException | None) -> None:
+        if self._is_over:
+            return
+        refusal = refusal_of(error) if isinstance(error, Exception) else None
+        metrics.UPLOADS.labels("ready" if error is None else refusal.code if refusal else "failed").inc()
 
     async def _take(self, chunk: bytes) -> None:
         self._received += len(chunk)

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import structlog
 
+from core import metrics
 from core.ports import Rejected, Unavailable, WeChatUser
 from integrations.wechat_login.tokens import MemoryTokenCache, TokenCache
 
@@ -159,13 +160,18 @@ class WeChatLoginClient:
         try:
             status, answer = await self._request(method, path, query, body)
         finally:
+            seconds = time.monotonic() - started
+            code = answer.get("errcode") if isinstance(answer, dict) else None
+            away = status != 200 or code in _BUSY
+            outcome = "unavailable" if away else "refused" if code else "ok"
+            metrics.OUTSIDE.labels("wechat_login", path, outcome).observe(seconds)
             log.info(
                 "outside.called",
                 system="wechat_login",
                 action=path,
                 status=status,
-                code=answer.get("errcode") if isinstance(answer, dict) else None,
-                duration_ms=round((time.monotonic() - started) * 1000),
+                code=code,
+                duration_ms=round(seconds * 1000),
             )
         if status != 200 or not isinstance(answer, dict):
             raise Unavailable(f"wechat {path}: no readable answer, status {status}")

@@ -9,7 +9,7 @@ import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from scripts.processes import LOOPBACK, Child, mortal
 # Limits that people feel and benches would only measure; the heartbeat at its shortest, so that idle sockets have been
 # pinged at least once before their memory is read.
 SETTINGS: Final = {
+    "VISITS_PER_HOUR": "10000",
     "SOCKET_MESSAGES_PER_MINUTE": "1000000",
     "SOCKET_FRAMES_PER_SECOND": "1000000",
     "SOCKET_ACCEPTS_PER_SECOND": "1000000",
@@ -87,15 +88,23 @@ class Ground:
         assert application.pid is not None
         return Target(port, application.pid)
 
-    def strangers(self, count: int) -> list[Seat]:
-        """Seats with valid tokens of accounts that need not exist: a hello reads no account."""
-        keys = {name: base64.b64decode(key) for name, key in json.loads(self._launcher.env["TOKEN_KEYS"]).items()}
-        signer = TokenSigner(keys, self._launcher.env["TOKEN_KEY"])
+    @property
+    def env(self) -> Mapping[str, str]:
+        """What the application is started with."""
+        return self._launcher.env
+
+    @property
+    def url(self) -> str:
+        """Of the application, without a trailing slash."""
+        return self._launcher.url
+
+    def patients(self, count: int) -> dict[str, str]:
+        """New ids of accounts that need not exist, each with a valid token: neither a hello nor REST reads accounts."""
+        keys = {name: base64.b64decode(key) for name, key in json.loads(self.env["TOKEN_KEYS"]).items()}
+        signer = TokenSigner(keys, self.env["TOKEN_KEY"])
         now = SystemClock().now()
-        seats = []
-        for _ in range(count):
-            account = new_id()
-            token = signer.issue(
+        return {
+            account: signer.issue(
                 account=account,
                 role="patient",
                 audience="patient",
@@ -104,20 +113,24 @@ class Ground:
                 now=now,
                 seconds=TOKEN_SECONDS,
             )
-            seats.append(Seat("/ws", token, f"bench-{account[-8:]}"))
-        return seats
+            for account in (new_id() for _ in range(count))
+        }
+
+    def strangers(self, count: int) -> list[Seat]:
+        """Seats of so many new accounts."""
+        return [Seat("/ws", token, f"bench-{account[-8:]}") for account, token in self.patients(count).items()]
 
 
 @asynccontextmanager
-async def open_ground(pairs: int) -> AsyncIterator[Ground]:
-    """A hospital with so many open consultations, each of one patient with a doctor of their own."""
+async def open_ground(pairs: int, *, demo: bool = False) -> AsyncIterator[Ground]:
+    """A hospital with so many open consultations, each of one patient with a doctor of their own; or with demo data."""
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         folder = DataFolder.open(Path(temporary) / "hospital")
-        launcher = Launcher(Options(free_port(), folder.path, fresh=False, demo=False), folder)
+        launcher = Launcher(Options(free_port(), folder.path, fresh=False, demo=demo), folder)
         launcher.env |= SETTINGS
         try:
             await launcher.start()
-            lines = await _seed(launcher, Path(temporary) / "accounts.jsonl", pairs)
+            lines = await _seed(launcher, Path(temporary) / "accounts.jsonl", pairs) if pairs else []
             yield Ground(launcher, *seated(lines))
         finally:
             await launcher.stop()
@@ -161,13 +174,16 @@ def paired(seats: Sequence[Seat], pairs: Sequence[Pair]) -> list[Seat]:
 
 
 @asynccontextmanager
-async def bare_server() -> AsyncIterator[Target]:
-    """A fresh process of `scripts.bench.echo`."""
+async def bare_server(
+    module: str = "scripts.bench.echo", env: Mapping[str, str] | None = None
+) -> AsyncIterator[Target]:
+    """A fresh process of the module, which says its port in its first line; `env` as the hospital's, None: our own."""
     process = await asyncio.create_subprocess_exec(
-        *mortal([sys.executable, "-m", "scripts.bench.echo"]),
+        *mortal([sys.executable, "-m", module]),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         cwd=ROOT,
+        env=env,
         start_new_session=True,
     )
     assert process.stdout is not None

@@ -9,11 +9,10 @@ import pytest
 from app import serving
 from app.settings import BadSettings
 from core import tasks
-from core.auth import TokenSigner
 from core.directory import service as directory
-from core.ids import new_id
 from core.ports import Unavailable
-from scripts.acting import NotAsPromised, Person, until
+from scripts.acting import NotAsPromised, until
+from tests.people import somebody
 
 # What only a process of that role answers; every process tells whether it lives.
 PATHS = {
@@ -49,22 +48,6 @@ def begin(hospital, io_loop):
 
 def url_of(process) -> str:
     return f"http://127.0.0.1:{process.port}"
-
-
-def somebody(hospital, process) -> Person:
-    """A patient with a token that was issued without a login."""
-    person = Person(hospital.http, url_of(process))
-    tokens: TokenSigner = hospital.ctx.tokens
-    person.token = tokens.issue(
-        account=new_id(),
-        role="patient",
-        audience="patient",
-        session=new_id(),
-        epoch=0,
-        now=hospital.ctx.clock.now(),
-        seconds=600,
-    )
-    return person
 
 
 @pytest.mark.parametrize("role", ["api", "im", "worker"])
