@@ -9,6 +9,7 @@ DUTIES = Counter("duties_total", "Duties run, by kind and outcome", ["kind", "ou
 DUTY_SECONDS = Histogram("duty_seconds", "Time a duty took, by kind", ["kind"])
 DUTIES_DEAD = Counter("duties_dead_total", "Duties left to a person, by kind", ["kind"])
 SWEPT = Counter("deadlines_total", "Deadlines that came, by collection", ["collection"])
+NOTICES = Counter("notices_total", "Notices to those offline, by channel and outcome", ["channel", "outcome"])
 LOOP_LAG = Gauge("event_loop_lag_seconds", "How late the event loop woke up, last probe")
 RECONCILIATION_DIFFERENCES = Counter(
     "reconciliation_differences_total", "Differences between our orders and the gateway's bill, by kind", ["kind"]

@@ -78,6 +78,7 @@ INDEXES: dict[str, list[Index]] = {
         ascending("department_id", "_id"),
         ascending("doctor_id", "status"),
         ascending("doctor_id", "patient.id"),
+        ascending("status", "_id"),
         *unique_when_given("patient_account", "request_id"),
     ],
     "orders": [
@@ -91,6 +92,7 @@ INDEXES: dict[str, list[Index]] = {
         ascending("paid_at"),
         ascending("refund.requested_at"),
     ],
+    "notices": [*MOVING],
     "reconciliations": [
         ascending("day", unique=True),
     ],

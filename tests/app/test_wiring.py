@@ -107,7 +107,7 @@ def test_every_kind_of_duty_that_is_written_has_a_runner_and_every_runner_its_du
 
 
 def test_no_two_features_run_the_same_kind():
-    tables = (wiring.order_jobs, wiring.visit_jobs, wiring.rating_jobs)
+    tables = (wiring.order_jobs, wiring.visit_jobs, wiring.rating_jobs, wiring.notice_jobs)
     assert sum(len(table.DUTIES) for table in tables) == len(wiring.DUTIES)
     assert sum(len(getattr(table, "DEADLINES", {})) for table in tables) == len(wiring.DEADLINES)
 
