@@ -40,7 +40,7 @@ class Owe(Protocol):
 
 
 class AbsentMembers:
-    """Of one process. `stored` is what the journal calls; `owe` is set once there is a context, before anybody speaks."""
+    """Of one process. `stored` is what the journal calls; `owe` is set once there is a context."""
 
     owe: Owe
 

@@ -6,9 +6,9 @@ notice is begun by a compare-and-set that writes the time, and what is begun wit
 What a kill or a silence of the other side in the middle of a call does is decided by channel, because neither takes a
 key that would make a repeat harmless:
 
-- Subscribe message: at least once. Nobody knows whether it went out, so the notice is owed again when the pause is over,
-  unless the receiver has come or read by then. It goes by no other channel meanwhile.
-- Text message: at most once. It costs money and annoys; it counts as sent.
+- Subscribe message: at least once. Nobody knows whether it went out, so the notice is owed again when the pause is
+  over, unless the receiver has come or read by then. It goes by no other channel meanwhile.
+- Text message: at most once. It costs money and annoys, so it counts as sent.
 """
 
 from datetime import datetime
