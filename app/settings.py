@@ -7,7 +7,7 @@ under its own name in upper case. `describe()` is the table in docs/operations.m
 import base64
 import json
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -138,6 +138,16 @@ def vendor_file(path: str, needed: Collection[str]) -> dict[str, Any]:
         if name not in found:
             raise BadSettings(f"{path} lacks {name}")
     return found
+
+
+def part_of(path: str, found: Mapping[str, Any], *names: str) -> Any:
+    """What stands in a vendor's file under these names, one within the other; `BadSettings` when it is not there."""
+    part: Any = found
+    for depth, name in enumerate(names, 1):
+        if not isinstance(part, Mapping) or name not in part:
+            raise BadSettings(f"{path} lacks {'.'.join(names[:depth])}")
+        part = part[name]
+    return part
 
 
 def describe() -> list[dict[str, str]]:

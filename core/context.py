@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from core.jobs import DutyRunner
     from core.media.workshop import Workshop
     from core.policy import Policy
-    from core.ports import IdentityVerifier, Journal, PaymentGateway, SmsSender, WeChatLogin
+    from core.ports import IdentityVerifier, Journal, PaymentGateway, SmsSender, WeChatLogin, WeChatMessages
     from storage.accounts import AccountRepository
     from storage.bus import Bus
     from storage.consent_texts import ConsentTextRepository
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from storage.media import MediaRepository
     from storage.messages import MessageRepository
     from storage.mongo import Store
+    from storage.notices import NoticeRepository
     from storage.orders import OrderRepository
     from storage.patient_groups import PatientGroupRepository
     from storage.patients import PatientRepository
@@ -81,6 +82,7 @@ class Context:
     patients: PatientRepository
     media: MediaRepository
     visits: VisitRepository
+    notices: NoticeRepository
     orders: OrderRepository
     reconciliations: ReconciliationRepository
     ratings: RatingRepository
@@ -105,6 +107,8 @@ class Context:
     payment: PaymentGateway
     wechat_patients: WeChatLogin
     wechat_staff: WeChatLogin
+    patient_messages: WeChatMessages
+    staff_messages: WeChatMessages
     sms: SmsSender
     identity: IdentityVerifier
     journal: Journal

@@ -36,6 +36,7 @@ OUTSIDE = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 UNRECONCILED = Gauge("reconciliation_days_waiting", "Days whose bill is there and that nobody has compared yet")
+NOTICES = Counter("notices_total", "Notices to those offline, by channel and outcome", ["channel", "outcome"])
 RECONCILIATION_DIFFERENCES = Counter(
     "reconciliation_differences_total", "Differences between our orders and the gateway's bill, by kind", ["kind"]
 )

@@ -69,6 +69,9 @@ class Policy:
     groups_per_doctor: int = number(50, 1, 200, "groups a doctor may sort patients into")
     patients_per_group: int = number(1_000, 1, 10_000, "patients a doctor's group may hold")
     quick_replies_per_doctor: int = number(50, 1, 200, "sentences a doctor may keep for quick replies")
+    notice_pause_seconds: int = number(
+        10 * MINUTE, MINUTE, DAY, "pause between two notices of a visit to one who is offline"
+    )
     retain_record_years: int = number(15, 15, 100, "visits, consents, evidence kept after the last visit (R5-1)")
     retain_chat_years: int = number(5, 3, 100, "chat kept for (R5-2)")
     socket_messages_per_minute: int = number(60, 1, 1_000_000, "chat messages an account may send in a minute")

@@ -193,6 +193,10 @@ class Bus:
         self._changed.add(account)
         await self._next_flush()
 
+    def holds(self, account: str) -> bool:
+        """Whether this process holds a socket of the account: the answer that costs nothing."""
+        return account in self._held
+
     async def is_online(self, accounts: Collection[str]) -> set[str]:
         """Those of the accounts that a live process holds a socket of; without Redis only those held here."""
         wanted = list(dict.fromkeys(accounts))

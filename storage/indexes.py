@@ -82,6 +82,7 @@ INDEXES: dict[str, list[Index]] = {
         ascending("department_id", "_id"),
         ascending("doctor_id", "status"),
         ascending("doctor_id", "patient.id"),
+        ascending("status", "_id"),
         *unique_when_given("patient_account", "request_id"),
     ],
     "orders": [
@@ -95,6 +96,7 @@ INDEXES: dict[str, list[Index]] = {
         ascending("paid_at"),
         ascending("refund.requested_at"),
     ],
+    "notices": [*MOVING],
     "reconciliations": [
         ascending("day", unique=True),
     ],

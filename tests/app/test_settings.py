@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from app.settings import BadSettings, describe, key_of, keys_of, read, vendor_file
+from app.settings import BadSettings, describe, key_of, keys_of, part_of, read, vendor_file
 from core.policy import Policy
 
 KEY = base64.b64encode(b"k" * 32).decode()
@@ -238,3 +238,16 @@ def test_a_vendors_file_is_read_or_refused_by_name(tmp_path):
             vendor_file(str(file), ("id", "secret"))
     file.write_text('{"id": 1, "secret": 2}')
     assert vendor_file(str(file), ("id", "secret")) == {"id": 1, "secret": 2}
+
+
+def test_what_a_vendors_file_lacks_is_named_in_one_line():
+    found = {"patient": {"templates": {"notice": {"id": "T"}}}}
+    assert part_of("w.json", found, "patient", "templates", "notice", "id") == "T"
+    for names, said in (
+        (("staff",), "w.json lacks staff"),
+        (("patient", "templates", "other", "id"), "w.json lacks patient.templates.other"),
+        (("patient", "templates", "notice", "id", "x"), "w.json lacks patient.templates.notice.id.x"),
+    ):
+        with pytest.raises(BadSettings) as refused:
+            part_of("w.json", found, *names)
+        assert str(refused.value) == said

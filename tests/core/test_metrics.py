@@ -19,6 +19,7 @@ from tests.people import DOCTOR, in_progress
 
 HTTP_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"}
 OUTCOMES = {"ok", "refused", "unavailable", "failed", "done", "later", "dead", "taken", "bad", "slow", "ready"}
+NOTICED = {"sent", "unknown", "rejected", "not_sent", "not_allowed", "no_phone"}
 WORKSHOP = {"kept", "failed", *get_args(Why)}
 # What the values of a label are taken from. Ids or texts here would make a series for each patient.
 VALUES = {
@@ -26,7 +27,8 @@ VALUES = {
     "method": {*HTTP_METHODS, *METHODS, "second_factor"},
     "status": {str(status) for status in range(100, 600)},
     "kind": {*wiring.DUTIES},
-    "outcome": {*OUTCOMES, *CODES, *WORKSHOP, "abandoned"},
+    "outcome": {*OUTCOMES, *CODES, *WORKSHOP, *NOTICED, "abandoned"},
+    "channel": {"subscribe", "sms"},
     "collection": set(wiring.DEADLINES),
     "limit": {
         *("auth.login", "auth.codes", "auth.codes.phone", "login.unknown"),
@@ -38,6 +40,7 @@ VALUES = {
     "action": {
         *("prepay", "query", "close", "refund", "query_refund", "abnormal_refund", "bill", "download_bill"),
         *("/sns/jscode2session", "/wxa/business/getuserphonenumber", "/cgi-bin/stable_token"),
+        "/cgi-bin/message/subscribe/send",
         *("SendSms", "IdCardVerification"),
     },
     "op": {*COMMANDS, "hello", "unknown"},
