@@ -32,6 +32,8 @@ from core.patients import handlers as patient_handlers
 from core.ports import SmsTemplate
 from core.ratings import handlers as rating_handlers
 from core.ratings import jobs as rating_jobs
+from core.uploads import handlers as upload_handlers
+from core.uploads import jobs as upload_jobs
 from core.visits import handlers as visit_handlers
 from core.visits import jobs as visit_jobs
 from im import asyncapi
@@ -64,6 +66,7 @@ from storage.mongo import Store
 from storage.orders import OrderRepository
 from storage.patient_groups import PatientGroupRepository
 from storage.patients import PatientRepository
+from storage.pieces import PieceStore
 from storage.quick_replies import QuickReplyRepository
 from storage.ratings import RatingRepository
 from storage.reconciliations import ReconciliationRepository
@@ -73,6 +76,7 @@ from storage.sessions import SessionRepository
 from storage.settings_changes import SettingsChangeRepository
 from storage.tickets import Tickets
 from storage.token_cache import SharedTokenCache
+from storage.uploads import UploadRepository
 from storage.versions import VersionRepository
 from storage.visits import VisitRepository
 
@@ -85,6 +89,7 @@ REST_ROUTES: Final[list[Any]] = [
     *directory_handlers.ROUTES,
     *patient_handlers.ROUTES,
     *media_handlers.ROUTES,
+    *upload_handlers.ROUTES,
     *visit_handlers.ROUTES,
     *rating_handlers.ROUTES,
     *desk_handlers.ROUTES,
@@ -98,7 +103,11 @@ SOCKET_ROUTES: Final[list[Any]] = [*chat_handlers.SOCKET_ROUTES]
 DUTIES: Final[Mapping[str, DutyFunction]] = {**order_jobs.DUTIES, **visit_jobs.DUTIES, **rating_jobs.DUTIES}
 DEADLINES: Final[Mapping[str, DutyFunction]] = {**visit_jobs.DEADLINES, **order_jobs.DEADLINES}
 # Seconds between two runs, and what is run; by whichever worker comes first.
-PERIODIC: Final[list[tuple[int, Callable[[Context], Awaitable[Any]]]]] = [*media_jobs.PERIODIC, *cashier_jobs.PERIODIC]
+PERIODIC: Final[list[tuple[int, Callable[[Context], Awaitable[Any]]]]] = [
+    *media_jobs.PERIODIC,
+    *upload_jobs.PERIODIC,
+    *cashier_jobs.PERIODIC,
+]
 
 
 @dataclass
@@ -226,6 +235,8 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
         messages=messages,
         idempotency=IdempotencyRepository(store),
         files=FileStore(store),
+        uploads=UploadRepository(store),
+        pieces=PieceStore(store),
         bus=bus,
         limiter=limiter,
         revocations=Revocations(redis),
