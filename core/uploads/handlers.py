@@ -61,7 +61,7 @@ class TusHandler(StreamHandler):
         self.set_header("Upload-Expires", moment)
 
 
-class UploadsHandler(TusHandler):
+class ResumableUploadsHandler(TusHandler):
     """Where uploads begin."""
 
     @endpoint(
@@ -85,7 +85,7 @@ class UploadsHandler(TusHandler):
         self.expire(upload["expires_at"])
 
 
-class UploadHandler(TusHandler):
+class ResumableUploadHandler(TusHandler):
     """One upload, for its owner alone."""
 
     def initialize(self) -> None:
@@ -206,6 +206,6 @@ class UploadHandler(TusHandler):
 _UPLOADS: Final = r"/api/v1/media/uploads"
 
 ROUTES = [
-    (_UPLOADS, UploadsHandler),
-    (rf"{_UPLOADS}/([0-9A-HJKMNP-TV-Z]{{26}})", UploadHandler),
+    (_UPLOADS, ResumableUploadsHandler),
+    (rf"{_UPLOADS}/([0-9A-HJKMNP-TV-Z]{{26}})", ResumableUploadHandler),
 ]

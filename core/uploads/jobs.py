@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from core.errors import AppError
+from core.errors import AWAY, AppError
 from core.uploads import service
 from storage.uploads import UploadStatus
 
@@ -29,6 +29,10 @@ async def examine_received(ctx: "Context") -> int:
             await service.complete(ctx, upload)
         except AppError as error:  # refused, or another was faster; its owner learns it when they ask
             log.info("upload.not_made", upload=upload["_id"], code=error.code)
+        except AWAY:
+            raise
+        except Exception:  # one that cannot be made must not keep the others from it
+            log.exception("upload.failed", upload=upload["_id"])
         else:
             made += 1
     return made

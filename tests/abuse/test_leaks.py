@@ -1,4 +1,4 @@
-"""Thousands of abusive inputs leave a process as they found it: files open, tasks, threads, objects, memory, and the store.
+"""Thousands of abusive inputs leave a process as they found it: files open, tasks, threads, objects, memory, the store.
 
 `ABUSE_INPUTS` says how many there are (in the suite a few hundred, in `scripts/soak/abuse` ten thousand), a quarter of
 each kind; `ABUSE_FIGURES` names a file to write what was measured to.

@@ -1,4 +1,5 @@
 import pytest
+from structlog.testing import capture_logs
 
 from core.media.jobs import collect_orphans
 from core.uploads import service
@@ -81,6 +82,23 @@ async def test_a_whole_upload_that_is_refused_by_the_worker_leaves_nothing_and_s
     counts = await left_of_uploads(ctx)
     assert (counts["media"], counts["pieces"], counts["discarded"], counts["ready"]) == (1, 0, 2, 1)
     assert await examine_received(ctx) == 0
+
+
+@pytest.mark.gen_test
+async def test_one_that_the_store_lost_keeps_no_other_from_being_made(ctx):
+    whole = a_document(5000)
+    lost, sound = [await service.create(ctx, owner=OWNER, length=len(whole), metadata="") for _ in range(2)]
+    for upload in (lost, sound):
+        assert await ctx.pieces.add(upload["_id"], 0, whole)
+        await service.require_own(ctx, upload_id=upload["_id"], owner=OWNER)
+    await ctx.pieces.delete(lost["_id"])
+    ctx.clock.step(5)
+    with capture_logs() as logs:
+        assert await examine_received(ctx) == 1
+    assert [(entry["event"], entry["upload"]) for entry in logs if entry["log_level"] == "error"] == [
+        ("upload.failed", lost["_id"])
+    ]
+    assert (await ctx.uploads.get(sound["_id"]))["status"] == "ready"
 
 
 def test_the_worker_is_told_to_look_regularly():
