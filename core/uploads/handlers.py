@@ -18,7 +18,7 @@ _OVERRIDES: Final = ("PATCH", "DELETE")
 
 
 class TusHandler(StreamHandler):
-    """What both doors share: the version first of all, and told in every answer."""
+    """What both doors share: the version of the protocol, required of every request and told in every answer."""
 
     max_body: int = MAX_BODY
 

@@ -96,16 +96,21 @@ async def view(ctx: "Context", upload: Upload) -> dict[str, Any]:
 async def terminate(ctx: "Context", *, upload_id: str, owner: str) -> None:
     """Free what the upload holds. A medium that it has become already stays."""
     upload = await require_own(ctx, upload_id=upload_id, owner=owner)
-    if not await ctx.uploads.discard(upload_id, "ready"):
-        await drop(ctx, upload)
+    # In this order, in which it goes through its states, none of them is missed.
+    if not await drop(ctx, upload):
+        await ctx.uploads.discard(upload_id, "ready")
 
 
-async def drop(ctx: "Context", upload: Upload) -> None:
-    """Take an unwanted upload's bytes away; its document stays for a while to tell those who ask, and late writers."""
+async def drop(ctx: "Context", upload: Upload) -> bool:
+    """Take an unwanted upload's bytes away, unless it has become a medium or is over; whether that was done.
+
+    Its document stays for a while to tell those who ask, and late writers.
+    """
     for status in UNFINISHED:
         if await ctx.uploads.discard(upload["_id"], status):
             await sweep(ctx, upload)
-            return
+            return True
+    return False
 
 
 async def sweep(ctx: "Context", upload: Upload) -> None:

@@ -38,8 +38,6 @@ POOLED = 24
 OBJECTS_AN_INPUT = 1.0
 BYTES_AN_INPUT = 4096
 
-Send = Callable[[Any], None]
-
 
 def measured() -> dict[str, int]:
     """What this process holds now."""
