@@ -119,7 +119,15 @@ async def sweep(ctx: "Context", upload: Upload) -> None:
     kept = upload["media_id"] if upload["status"] == "ready" else None
     for media_id in upload["attempts"]:
         if media_id != kept:
-            await intake.discard(ctx, media_id)
+            await _take_back(ctx, media_id)
+
+
+async def _take_back(ctx: "Context", media_id: str) -> None:
+    """Leave nothing of a medium begun in vain, not even what its maker stored after somebody had discarded it."""
+    await intake.discard(ctx, media_id)
+    if await ctx.media.get(media_id) is None:
+        for file_id in media_rules.files_of(media_id):
+            await ctx.files.delete(file_id)
 
 
 class Continuation:
@@ -207,6 +215,8 @@ class Continuation:
             return
         try:
             await _require_taken(self._ctx, self._upload)
+        except PieceMissing as error:  # it has been ended meanwhile
+            raise AppError(code="gone") from error
         except AppError:
             await drop(self._ctx, self._upload)
             raise
@@ -260,9 +270,11 @@ async def _examine(ctx: "Context", upload_id: str, media_id: str) -> None:
         return
     for earlier in upload["attempts"]:
         if earlier != media_id:
-            await intake.discard(ctx, earlier)
+            await _take_back(ctx, earlier)
     try:
         await _make(ctx, upload, media_id)
+    except NotFound:  # we were too slow: another has claimed the upload since, and discarded our medium
+        return
     except _PASSING:
         await _release(ctx, upload_id, media_id)
         raise
@@ -272,7 +284,7 @@ async def _examine(ctx: "Context", upload_id: str, media_id: str) -> None:
     if await ctx.uploads.make_ready(upload_id, media_id):
         await ctx.pieces.delete(upload_id)
     else:
-        await intake.discard(ctx, media_id)
+        await _take_back(ctx, media_id)
 
 
 async def _make(ctx: "Context", upload: Upload, media_id: str) -> None:
@@ -282,7 +294,7 @@ async def _make(ctx: "Context", upload: Upload, media_id: str) -> None:
         facts = await intake.clean(ctx, media, upload["length"], pieces)
         await intake.complete(ctx, media, facts)
     except BaseException:
-        await intake.discard(ctx, media_id)
+        await _take_back(ctx, media_id)
         raise
 
 

@@ -162,6 +162,55 @@ async def test_two_examiners_of_one_upload_make_one_medium(ctx):
 
 
 @pytest.mark.gen_test
+async def test_an_examiner_that_was_overtaken_in_the_middle_spoils_nothing_and_leaves_nothing(ctx, monkeypatch):
+    data = a_document(6000)
+    upload = await created(ctx, len(data))
+    paused, woken = asyncio.Event(), asyncio.Event()
+    clean = intake.clean
+
+    async def late(*args: Any) -> Any:
+        if not paused.is_set():
+            paused.set()
+            await woken.wait()
+            # Its pieces were read before it slept.
+            await args[3].aclose()
+            args = (*args[:3], _given(data))
+        return await clean(*args)
+
+    monkeypatch.setattr(intake, "clean", late)
+    slow = tasks.spawn("slow", sent(ctx, upload, data))
+    await paused.wait()
+    ctx.clock.step(service.CLAIM.total_seconds())
+    fast = await service.complete(ctx, upload)
+    woken.set()
+    assert (await slow)["media_id"] == fast["media_id"]
+    assert await left_of_uploads(ctx) == MADE
+
+
+async def _given(data: bytes) -> Any:
+    yield data
+
+
+@pytest.mark.gen_test
+async def test_a_writer_that_was_ended_before_its_first_bytes_were_looked_at_is_told_so(ctx):
+    upload = await created(ctx, 600_000)
+    going_on = service.Continuation(ctx, await own(ctx, upload))
+    advance = ctx.uploads.advance
+
+    async def ended(*args: Any) -> bool:
+        done = await advance(*args)
+        await service.terminate(ctx, upload_id=upload["_id"], owner=OWNER)
+        return done
+
+    ctx.uploads.advance = ended
+    await going_on.take(a_document(5000))
+    with pytest.raises(AppError) as refusal:
+        await going_on.finish()
+    assert refusal.value.code == "gone"
+    assert await left_of_uploads(ctx) == NOTHING_LEFT | {"discarded": 1}
+
+
+@pytest.mark.gen_test
 async def test_a_writer_that_is_late_leaves_nothing(ctx):
     data = a_document(600_000)
     upload = await created(ctx, len(data))
