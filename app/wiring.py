@@ -36,6 +36,8 @@ from core.patients import handlers as patient_handlers
 from core.ports import SMS_VALUES, WECHAT_VALUES, SmsTemplate, WeChatTemplate
 from core.ratings import handlers as rating_handlers
 from core.ratings import jobs as rating_jobs
+from core.uploads import handlers as upload_handlers
+from core.uploads import jobs as upload_jobs
 from core.visits import handlers as visit_handlers
 from core.visits import jobs as visit_jobs
 from im import asyncapi
@@ -72,6 +74,7 @@ from storage.notices import NoticeRepository
 from storage.orders import OrderRepository
 from storage.patient_groups import PatientGroupRepository
 from storage.patients import PatientRepository
+from storage.pieces import PieceStore
 from storage.quick_replies import QuickReplyRepository
 from storage.ratings import RatingRepository
 from storage.reconciliations import ReconciliationRepository
@@ -81,6 +84,7 @@ from storage.sessions import SessionRepository
 from storage.settings_changes import SettingsChangeRepository
 from storage.tickets import Tickets
 from storage.token_cache import SharedTokenCache
+from storage.uploads import UploadRepository
 from storage.versions import VersionRepository
 from storage.visits import VisitRepository
 
@@ -93,6 +97,7 @@ REST_ROUTES: Final[list[Any]] = [
     *directory_handlers.ROUTES,
     *patient_handlers.ROUTES,
     *media_handlers.ROUTES,
+    *upload_handlers.ROUTES,
     *visit_handlers.ROUTES,
     *rating_handlers.ROUTES,
     *desk_handlers.ROUTES,
@@ -114,6 +119,7 @@ DEADLINES: Final[Mapping[str, DutyFunction]] = {**visit_jobs.DEADLINES, **order_
 PERIODIC: Final[list[tuple[int, Callable[[Context], Awaitable[Any]]]]] = [
     *jobs.PERIODIC,
     *media_jobs.PERIODIC,
+    *upload_jobs.PERIODIC,
     *cashier_jobs.PERIODIC,
     *notice_jobs.PERIODIC,
 ]
@@ -251,6 +257,8 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
         messages=messages,
         idempotency=IdempotencyRepository(store),
         files=FileStore(store),
+        uploads=UploadRepository(store),
+        pieces=PieceStore(store),
         bus=bus,
         limiter=limiter,
         revocations=Revocations(redis),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from storage.orders import OrderRepository
     from storage.patient_groups import PatientGroupRepository
     from storage.patients import PatientRepository
+    from storage.pieces import PieceStore
     from storage.quick_replies import QuickReplyRepository
     from storage.ratings import RatingRepository
     from storage.reconciliations import ReconciliationRepository
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from storage.sessions import SessionRepository
     from storage.settings_changes import SettingsChangeRepository
     from storage.tickets import Tickets
+    from storage.uploads import UploadRepository
     from storage.visits import VisitRepository
 
 
@@ -92,6 +94,8 @@ class Context:
     messages: MessageRepository
     idempotency: IdempotencyRepository
     files: FileStore
+    uploads: UploadRepository
+    pieces: PieceStore
 
     bus: Bus
     limiter: RateLimiter

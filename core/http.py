@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import structlog
 import tornado.web
@@ -221,7 +221,7 @@ class BaseHandler(tornado.web.RequestHandler):
 class ApiHandler(BaseHandler):
     """A door of the REST API. The body is read only after role, scope and size have been checked."""
 
-    max_body: ClassVar[int] = MAX_BODY
+    max_body: int = MAX_BODY
     too_large = False
     caller: Caller
     _received = 0

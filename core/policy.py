@@ -46,6 +46,9 @@ class Policy:
     elevation_seconds: int = number(5 * MINUTE, MINUTE, 15 * MINUTE, "a dangerous act may follow its proof for (R6-4)")
     visits_per_hour: int = number(30, 1, 10_000, "visits an account may open in an hour")
     uploads_per_hour: int = number(200, 1, 100_000, "media an account may upload in an hour")
+    upload_parts_per_hour: int = number(
+        20_000, 100, 10_000_000, "parts of resumable uploads an account may send in an hour"
+    )
     media_image_bytes: int = number(20 * MIB, MIB, 100 * MIB, "largest image")
     media_video_bytes: int = number(200 * MIB, MIB, 2048 * MIB, "largest video")
     media_file_bytes: int = number(20 * MIB, MIB, 100 * MIB, "largest other file (PDF)")

@@ -107,6 +107,13 @@ INDEXES: dict[str, list[Index]] = {
     "media": [
         ascending("status", "created_at"),
     ],
+    "uploads": [
+        ascending("status", "expires_at"),
+        ascending("status", "claimed_until"),
+    ],
+    "upload_pieces": [
+        ascending("upload", "at", unique=True),
+    ],
     "messages": [
         ascending("conversation", "seq", unique=True),
     ],
