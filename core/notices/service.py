@@ -11,6 +11,7 @@ key that would make a repeat harmless:
 - Text message: at most once. It costs money and annoys, so it counts as sent.
 """
 
+from collections.abc import Awaitable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -169,35 +170,37 @@ def _mini_program(ctx: "Context", receiver: Receiver) -> WeChatMessages:
 
 async def _subscribe(app: WeChatMessages, openid: str, words: dict[str, str], notice: Notice) -> str:
     """`sent`, `unknown`, or why it surely was not: then the next channel has its turn."""
-    try:
-        await app.send(openid, WeChatTemplate.NOTICE, words, visit=notice["visit"])
-    except Rejected as error:
-        if error.code not in ("not_allowed", "unknown_user"):
-            log.error("notice.template_refused", visit=notice["visit"], code=error.code)
-            return "rejected"
+    outcome, code = await _outcome_of(app.send(openid, WeChatTemplate.NOTICE, words, visit=notice["visit"]))
+    if code in ("not_allowed", "unknown_user"):
         return "not_allowed"
-    except NotSent:
-        return "not_sent"
-    except Unavailable:
-        return "unknown"
-    return "sent"
+    if code:
+        log.error("notice.template_refused", visit=notice["visit"], code=code)
+    return outcome
 
 
 async def _text(ctx: "Context", account: Account, begun: Notice) -> str:
-    """`sent`, `rejected` by the carrier, `unknown`; `no_phone` when the account has none."""
+    """`sent`, `unknown`, why it surely was not, or `no_phone` when the account has none."""
     if not account.get("phone"):
         return "no_phone"
     phone = ctx.cipher.open(account["phone"], field=account_rules.PHONE_FIELD)
+    reference = f"{begun['_id']}:{begun['version']}"
+    outcome, code = await _outcome_of(ctx.sms.send(phone, rules.TEXTS[begun["receiver"]], {}, reference=reference))
+    if code:
+        log.warning("notice.text_refused", visit=begun["visit"], code=code)
+    return outcome
+
+
+async def _outcome_of(sending: Awaitable[None]) -> tuple[str, str]:
+    """`sent`, `rejected`, `not_sent` or `unknown`, and the other side's own word for a refusal."""
     try:
-        await ctx.sms.send(phone, rules.TEXTS[begun["receiver"]], {}, reference=f"{begun['_id']}:{begun['version']}")
+        await sending
     except Rejected as error:
-        log.warning("notice.text_refused", visit=begun["visit"], code=error.code)
-        return "rejected"
+        return "rejected", error.code
     except NotSent:
-        return "not_sent"
+        return "not_sent", ""
     except Unavailable:
-        return "unknown"
-    return "sent"
+        return "unknown", ""
+    return "sent", ""
 
 
 async def _settle_unknown(ctx: "Context", begun: Notice, channel: Status) -> None:
@@ -230,9 +233,9 @@ def _count(channel: str, outcome: str) -> None:
     metrics.NOTICES.labels(channel, outcome).inc()
 
 
-async def _require(changing: Any) -> Notice:
+async def _require(changing: Awaitable[Notice | None]) -> Notice:
     """The changed notice; `Later` when something happened since it was read, so that it is looked at anew."""
-    changed: Notice | None = await changing
+    changed = await changing
     if changed is None:
         raise Later(1)
     return changed

@@ -71,6 +71,19 @@ class Scene:
         for said in texts:
             await self.stage.lines[who].say(self.visit, said)
 
+    async def comes_and_reads(self):
+        """The patient reads everything and leaves; on return the mark is in the store, which it reaches late."""
+        line = self.stage.lines["patient"] = await self.stage.patient.connect()
+        last = (await self.stage.patient.get(f"/visits/{self.visit}/messages"))["last_seq"]
+        await line.request("message.read", conversation=self.visit, seq=last)
+        await self.leaves()
+
+        async def is_marked():
+            marks = await self.hospital.ctx.conversations.get(self.visit)
+            return marks is not None and marks.get("read", {}).get(self.account("patient")) == last
+
+        await until(is_marked)
+
     async def is_owed(self, who="patient"):
         async def has_become():
             notice = await self.notice(who)
@@ -198,11 +211,7 @@ async def test_who_has_read_it_in_the_meantime_gets_none(hospital, clock, scene_
     await scene.leaves()
     await scene.says(SAID)
     await scene.is_owed()
-    line = scene.stage.lines["patient"] = await scene.stage.patient.connect()
-    last = (await scene.stage.patient.get(f"/visits/{scene.visit}/messages"))["last_seq"]
-    await line.request("message.read", conversation=scene.visit, seq=last)
-    await scene.leaves()
-    await hospital.ctx.journal.marks.write()
+    await scene.comes_and_reads()
     await scene.after(10)
     assert (await scene.notice())["status"] == "quiet"
     assert await scene.got() == (0, 0)
@@ -214,11 +223,7 @@ async def test_what_is_said_while_the_pause_runs_is_not_forgotten_when_the_first
     await scene.says(SAID)
     await scene.is_owed()
     await scene.after(10)
-    line = scene.stage.lines["patient"] = await scene.stage.patient.connect()
-    last = (await scene.stage.patient.get(f"/visits/{scene.visit}/messages"))["last_seq"]
-    await line.request("message.read", conversation=scene.visit, seq=last)
-    await scene.leaves()
-    await hospital.ctx.journal.marks.write()
+    await scene.comes_and_reads()
     await scene.says("补充一点")
     await scene.is_owed()
     await scene.after(PAUSE)
