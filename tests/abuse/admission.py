@@ -50,6 +50,7 @@ class Row:
     asked: str
     not_refused: Answers
     body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     answers: Answers = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,10 +68,10 @@ class Row:
         return self.asked.partition(" ")[2]
 
 
-def api(asked: str, not_refused: Answers, body: Any = None) -> Row:
+def api(asked: str, not_refused: Answers, body: Any = None, headers: Mapping[str, str] | None = None) -> Row:
     """A row below /api/v1."""
     method, _, path = asked.partition(" ")
-    return Row(f"{method} /api/v1{path}", not_refused, body)
+    return Row(f"{method} /api/v1{path}", not_refused, body, headers or {})
 
 
 _ALL_OK: Final = group(EVERYBODY, OK)
@@ -80,6 +81,9 @@ _DOCTORS_OK: Final = group(DOCTORS, OK)
 _ADMIN_OK: Final = {"admin": OK}
 _PARTICIPANTS: Final = own("owner", own("doctor"))
 _CONCERNED: Final = group(LOGGED_IN, NOT_YOURS) | {"owner": OK, "doctor": OK}
+_OWNERS: Final = group(LOGGED_IN, NOT_YOURS) | {"owner": OK}
+_TUS: Final = {"Tus-Resumable": "1.0.0"}
+_NEXT_BYTES: Final = {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
 
 OPEN: Final = [
     Row("GET /healthz", _ALL_OK),
@@ -141,8 +145,15 @@ MEDIA: Final = [
     api("GET /media/{medium}/thumbnail", _CONCERNED),
     api("HEAD /media/{medium}/thumbnail", _CONCERNED),
     api("POST /media/{medium}/links", _CONCERNED, {"variant": "original"}),
-    # A medium that is in no visit is its owner's alone.
-    api("GET /media/{own_medium}", group(LOGGED_IN, NOT_YOURS) | {"owner": OK}),
+    # A medium that is in no visit is its owner's alone, and so is what is on its way to become one.
+    api("GET /media/{own_medium}", _OWNERS),
+    api("OPTIONS /media/uploads", _ALL_OK),
+    api("POST /media/uploads", group(LOGGED_IN, INVALID), headers=_TUS),
+    api("OPTIONS /media/uploads/{upload}", _ALL_OK),
+    api("GET /media/uploads/{upload}", _OWNERS, headers=_TUS),
+    api("HEAD /media/uploads/{upload}", _OWNERS, headers=_TUS),
+    api("PATCH /media/uploads/{upload}", _OWNERS, headers={**_TUS, **_NEXT_BYTES}),
+    api("DELETE /media/uploads/{spare_upload}", _OWNERS, headers=_TUS),
     # Whoever holds a signed link reads; nobody makes one for themselves.
     Row("GET {link}", _ALL_OK),
     Row("HEAD {link}", _ALL_OK),

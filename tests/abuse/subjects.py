@@ -57,7 +57,7 @@ class Subjects:
         """What this person gets: `ok`, or the code of the refusal; over REST with another token where one is given."""
         if row.method == "OP":
             return await self._say(row, who)
-        headers = {"Idempotency-Key": new_id()}
+        headers = {"Idempotency-Key": new_id(), **row.headers}
         if token or self.people[who].token:
             headers["Authorization"] = f"Bearer {token or self.people[who].token}"
         url = f"{self.house.url}{self.fill(row.path)}"
@@ -164,6 +164,13 @@ async def patients_of(house: House, owner: Caller) -> dict[str, str]:
     return {"child": made[0]["_id"], "spare_patient": made[1]["_id"], "id_number": valid_id_number("19850203")}
 
 
+async def upload_begun(owner: Person) -> str:
+    """A resumable upload of which nothing has come yet."""
+    headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "3", "Upload-Metadata": "filetype aW1hZ2UvanBlZw=="}
+    begun = await owner.send("POST", "/media/uploads", headers=headers)
+    return begun.headers["Location"].rpartition("/")[2]
+
+
 @asynccontextmanager
 async def furnished(house: House) -> AsyncIterator[Subjects]:
     """One of everything that has an owner."""
@@ -187,6 +194,7 @@ async def furnished(house: House) -> AsyncIterator[Subjects]:
     [session] = await sessions.standing(ctx, account["_id"])
     made = [await groups.create(ctx, caller=house.doctor, name=name) for name in ("复诊", "随访")]
     named |= await patients_of(house, callers["owner"])
+    named |= {name: await upload_begun(owner) for name in ("upload", "spare_upload")}
     named |= {
         "patient": patient_id,
         "patient_account": callers["owner"].id,
