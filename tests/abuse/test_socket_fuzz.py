@@ -53,6 +53,8 @@ class Chat:
             code, _ = await line.closed()
             assert code in ALL_CODES, payload[:200]
             self.closes.append(code)
+            await line.close()
+            self.server.lines.remove(line)  # it would be kept to the end, and thousands of them look like a leak
             self.line = None
             return
         await house.until(lambda: len(answers_of(line)) >= len(expected) or line.connection.close_code is not None)
