@@ -92,8 +92,11 @@ class ReconciliationRepository:
         found = await self._docs.find({"day": {"$gte": day}}, {"version": 1}).to_list(None)
         return {one["_id"] for one in found if one["version"]}
 
-    async def begin(self, day: str, *, token: str, now: datetime, until: datetime) -> int | None:
-        """Take the day's lease until `until`; the version of its last result, 0 for none. None: another run has it."""
+    async def begin(self, day: str, *, token: str, now: datetime, until: datetime, first: bool = False) -> int | None:
+        """Take the day's lease until `until`; the version of its last result, 0 for none. None: another run has it.
+
+        `first`: a day that has a result is not begun either.
+        """
         empty = Reconciliation(
             _id=day,
             day=day,
@@ -112,7 +115,7 @@ class ReconciliationRepository:
             await self._docs.insert_one(empty)
         except DuplicateKey:
             seen = await self._docs.find_one({"_id": day})
-            if seen is None or (seen["lease"] is not None and seen["lease_until"] > now):
+            if seen is None or (seen["lease"] is not None and seen["lease_until"] > now) or (first and seen["version"]):
                 return None
             held = {"_id": day, "version": seen["version"], "lease": seen["lease"], "lease_until": seen["lease_until"]}
             taken = await self._docs.update_one(held, {"$set": {"lease": token, "lease_until": until}})

@@ -27,7 +27,7 @@ async def reconcile_days(ctx: "Context") -> None:
     metrics.UNRECONCILED.set(len(waiting))
     for day in waiting:
         try:
-            await service.reconcile(ctx, day, by=SYSTEM)
+            await service.reconcile(ctx, day, by=SYSTEM, first=True)
             metrics.UNRECONCILED.dec()
         except (Conflict, ServiceUnavailable, Unavailable) as error:
             log.warning("reconciliation.later", day=day.isoformat(), why=type(error).__name__)

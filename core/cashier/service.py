@@ -57,14 +57,14 @@ async def reconcile_by_hand(ctx: "Context", *, caller: Caller, day: str) -> Reco
     return await reconcile(ctx, wanted, by=caller.actor)
 
 
-async def reconcile(ctx: "Context", day: date, *, by: Actor) -> Reconciliation:
+async def reconcile(ctx: "Context", day: date, *, by: Actor, first: bool = False) -> Reconciliation:
     """Compare every payment and refund of the day with our orders and keep the result as the day's next version.
 
-    `in_progress` while another run compares the day, `unavailable` when its bill is not to be had: an earlier result
-    then stays as it is.
+    `in_progress` while another run compares the day, or where it has a result and was to be compared for the `first`
+    time; `unavailable` when its bill is not to be had: an earlier result then stays as it is.
     """
     name, now, token = day.isoformat(), ctx.clock.now(), new_id()
-    version = await ctx.reconciliations.begin(name, token=token, now=now, until=now + LEASE)
+    version = await ctx.reconciliations.begin(name, token=token, now=now, until=now + LEASE, first=first)
     if version is None:
         raise Conflict(code="in_progress", retry_after=10)
     try:

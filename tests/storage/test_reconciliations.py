@@ -46,6 +46,13 @@ async def test_of_many_that_begin_at_once_one_compares(reconciliations):
 
 
 @pytest.mark.gen_test
+async def test_a_day_with_a_result_is_not_begun_as_the_first(reconciliations):
+    await compared(reconciliations, "2026-05-03")
+    assert await reconciliations.begin("2026-05-03", token="u", now=NOW, until=UNTIL, first=True) is None
+    assert (await reconciliations.get("2026-05-03"))["lease"] is None
+
+
+@pytest.mark.gen_test
 async def test_a_result_is_replaced_by_the_next_version_and_its_runs_are_kept(reconciliations):
     await reconciliations.begin("2026-05-03", token="t", now=NOW, until=UNTIL)
     first = a_run(differences=1)
