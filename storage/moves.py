@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, TypedDict
 
-from storage.mongo import Collection, Document, DuplicateKey
+from storage.mongo import Document, DuplicateKey
+from storage.traced import UNTRACED, Traced, owed, owing
 
 UNCHANGED: Final = object()
 
@@ -63,23 +64,23 @@ def _first_living(doc: Mapping[str, Any]) -> Duty | None:
     return next((one for one in duties if one["state"] == "due"), None)
 
 
-class Moving:
-    """The base of repositories of such documents. Indexes it asks for: `storage.indexes.MOVING`."""
+class Moving(Traced):
+    """The base of repositories of such documents. Indexes it asks for: `storage.indexes.MOVING`.
 
-    def __init__(self, docs: Collection) -> None:
-        self._docs = docs
+    Every step that is written into a history is owed to the audit trail by the same update.
+    """
 
     async def add(self, document: Mapping[str, Any]) -> bool:
         """Store a new document; False: it, or another that a unique index sets equal to it, is there already."""
         try:
-            await self._docs.insert_one(dict(document))
+            await self._docs.insert_one(owed(document))
         except DuplicateKey:
             return False
         return True
 
     async def get(self, id_: str) -> Any:
         """The document, or None."""
-        return await self._docs.find_one({"_id": id_})
+        return await self._docs.find_one({"_id": id_}, UNTRACED)
 
     async def move(
         self,
@@ -215,6 +216,7 @@ def _change(
     pushed: Document = {"duties": {"$each": added}} if (added := list(duties)) else {}
     if entry is not None:
         pushed["history"] = entry
+        change |= owing(entry["at"])
     if pushed:
         change["$push"] = pushed
     return change

@@ -116,3 +116,8 @@ def test_a_made_password_is_one_that_staff_may_have():
     for password in made:
         rules.require_password(password, "somebody")
         assert not set(password) & set("il1o0")
+
+
+def test_the_actor_of_an_account_is_its_owner_in_their_role():
+    actor = rules.actor_of({"_id": "a1", "role": "doctor"})
+    assert (actor.id, actor.role) == ("a1", "doctor")
