@@ -14,7 +14,7 @@ from storage.mongo import Document, DuplicateKey, Store
 
 UNSEALED: Final = 0
 SEALER: Final = "sealer"
-EXPORTED: Final = 200
+EXPORTED: Final = 100
 _DUPLICATE_KEY: Final = 11000
 
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 LEASE: Final = timedelta(seconds=30)
-# Hashing an entry takes about 10 µs: a block keeps the loop for two milliseconds.
-ENTRIES_A_BLOCK: Final = 200
-BLOCKS_A_READ: Final = 10
+# Hashing an entry takes about 20 µs: a block keeps the loop for two milliseconds.
+ENTRIES_A_BLOCK: Final = 100
+BLOCKS_A_READ: Final = 20
 READS_A_RUN: Final = 5
 COUNTED: Final = 100_000
 

@@ -113,7 +113,7 @@ async def test_a_period_is_read_oldest_first_to_its_last_entry(entries):
     await entries.add(list(reversed(made)))
     batches = [batch async for batch in entries.between(NOW, NOW + timedelta(minutes=449))]
     assert [one["_id"] for batch in batches for one in batch] == [one["_id"] for one in made[:449]]
-    assert max(map(len, batches)) <= 200
+    assert max(map(len, batches)) <= 100
 
 
 @pytest.mark.gen_test
