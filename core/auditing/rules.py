@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from core.audit import REASON
 from core.auth import SYSTEM
 from core.compliance import years_later
 from core.ids import id_at
@@ -34,6 +33,9 @@ KINDS: Final[Mapping[str, str]] = {
 STATED: Final = frozenset({"visits", "orders", "patients"})
 # Documents that are never changed are one step themselves.
 SINGLE: Final[Mapping[str, str]] = {"consent_texts": "consent_text.publish", "settings_changes": "settings.change"}
+
+# The reasons that the hospital itself gives. What people give are words about somebody, and stay in the document.
+OWN_WORDS: Final = frozenset({"timeout", "silent", "late_payment", "visit_ended"})
 
 # What may be wrong with the chain, and how people read it.
 FINDINGS: Final[Mapping[str, str]] = {
@@ -97,8 +99,7 @@ def _of_step(collection: str, id_: str, number: int, step: Mapping[str, Any], ye
         subject=f"{kind}:{id_}",
         frm=step["frm"] if states else None,
         to=step["to"] if states else None,
-        # What people gave as their reason are words about somebody, and stay in the document.
-        reason=reason if step["role"] == SYSTEM.role and reason and REASON.fullmatch(reason) else None,
+        reason=reason if reason in OWN_WORDS else None,
         request=None,
         address=None,
         retain_until=years_later(step["at"], years),

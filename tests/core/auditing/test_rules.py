@@ -64,8 +64,8 @@ def test_only_steps_that_were_not_copied_are_copied():
 
 
 def test_words_of_people_and_values_of_fields_stay_in_the_document():
-    told = step(reason="患者说自己胸痛")
-    assert entries_of("visits", {"_id": "v1", "history": [told]}, 3)[0]["reason"] is None
+    for told in (step(reason="患者说自己胸痛"), step("refund", "system", reason="zhangsan")):
+        assert entries_of("visits", {"_id": "v1", "history": [told]}, 3)[0]["reason"] is None
     named = step("change_name", role="admin", frm="张*", to="李*")
     [entry] = entries_of("accounts", {"_id": "a1", "history": [named]}, 3)
     assert (entry["act"], entry["frm"], entry["to"]) == ("account.change_name", None, None)
