@@ -11,6 +11,9 @@ import structlog
 from app.settings import BadSettings, Settings, key_of, keys_of, part_of, vendor_file
 from core import jobs
 from core.accounts import handlers as account_handlers
+from core.audit import AuditTrail
+from core.auditing import handlers as audit_handlers
+from core.auditing import jobs as audit_jobs
 from core.auth import TokenSigner
 from core.backoffice import handlers as backoffice_handlers
 from core.backoffice.live import LiveSettings
@@ -54,6 +57,7 @@ from integrations.wechat_login.messages import MessageTemplate, WeChatMessageCli
 from integrations.wechat_pay.config import WeChatPayConfig
 from integrations.wechat_pay.gateway import WeChatPay
 from storage.accounts import AccountRepository
+from storage.audit import AuditBlockRepository, AuditEntryRepository
 from storage.bus import Bus
 from storage.consent_texts import ConsentTextRepository
 from storage.consult_types import ConsultTypeRepository
@@ -104,6 +108,7 @@ REST_ROUTES: Final[list[Any]] = [
     *order_handlers.ROUTES,
     *backoffice_handlers.ROUTES,
     *cashier_handlers.ROUTES,
+    *audit_handlers.ROUTES,
     *chat_handlers.REST_ROUTES,
 ]
 SOCKET_ROUTES: Final[list[Any]] = [*chat_handlers.SOCKET_ROUTES]
@@ -122,6 +127,7 @@ PERIODIC: Final[list[tuple[int, Callable[[Context], Awaitable[Any]]]]] = [
     *upload_jobs.PERIODIC,
     *cashier_jobs.PERIODIC,
     *notice_jobs.PERIODIC,
+    *audit_jobs.PERIODIC,
 ]
 
 
@@ -212,6 +218,7 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
     doctors = DoctorRepository(store)
     departments = DepartmentRepository(store)
     settings_changes = SettingsChangeRepository(store)
+    audit_entries = AuditEntryRepository(store)
     live = LiveSettings(settings.policy, settings_changes, bus)
     await live.start()
     closers.append(live.stop)
@@ -256,6 +263,9 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
         conversations=conversations,
         messages=messages,
         idempotency=IdempotencyRepository(store),
+        audit_entries=audit_entries,
+        audit_blocks=AuditBlockRepository(store),
+        audit=AuditTrail(audit_entries),
         files=FileStore(store),
         uploads=UploadRepository(store),
         pieces=PieceStore(store),

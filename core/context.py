@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from core.audit import AuditTrail
     from core.auth import TokenSigner
     from core.backoffice.live import LiveSettings
     from core.directory.catalogue import Catalogue
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from core.policy import Policy
     from core.ports import IdentityVerifier, Journal, PaymentGateway, SmsSender, WeChatLogin, WeChatMessages
     from storage.accounts import AccountRepository
+    from storage.audit import AuditBlockRepository, AuditEntryRepository
     from storage.bus import Bus
     from storage.consent_texts import ConsentTextRepository
     from storage.consult_types import ConsultTypeRepository
@@ -93,6 +95,8 @@ class Context:
     conversations: ConversationRepository
     messages: MessageRepository
     idempotency: IdempotencyRepository
+    audit_entries: AuditEntryRepository
+    audit_blocks: AuditBlockRepository
     files: FileStore
     uploads: UploadRepository
     pieces: PieceStore
@@ -107,6 +111,7 @@ class Context:
     settings: LiveSettings
     workshop: Workshop
     duties: DutyRunner
+    audit: AuditTrail
 
     payment: PaymentGateway
     wechat_patients: WeChatLogin

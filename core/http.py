@@ -19,8 +19,8 @@ from marshmallow import Schema, ValidationError
 from tornado.iostream import StreamClosedError
 from ulid import ULID
 
-from core import idempotency, metrics
-from core.auth import ANYONE, Caller, authenticate
+from core import audit, idempotency, metrics
+from core.auth import ANYONE, Actor, Caller, authenticate
 from core.context import Context
 from core.errors import (
     AppError,
@@ -75,6 +75,7 @@ class Endpoint:
     parameters: tuple[Mapping[str, Any], ...] = ()
     reads: str = ""
     responses: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    audits: str = ""
 
 
 Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
@@ -96,6 +97,7 @@ def endpoint(
     parameters: tuple[Mapping[str, Any], ...] = (),
     reads: str = "",
     responses: Mapping[int, Mapping[str, Any]] | None = None,
+    audits: str = "",
 ) -> Callable[[Method], Method]:
     """Put the sign on a handler's method.
 
@@ -104,6 +106,10 @@ def endpoint(
     with beyond the common ones. `call_scope` also lets in tokens that are bound to one call. `reads` is the type of a
     raw body, which the method reads by itself. `responses` are further answers as OpenAPI describes them, by status;
     what they say of a status that follows from the rest is added to it.
+
+    `audits` names the act (`visit.read`) by which the audit trail keeps who was shown what: appended after the method
+    and before its answer, which is 503 when that fails. Its subject is the first of the path's groups, of the kind that
+    the name begins with. A method that writes for itself calls `note_read` before its first byte.
     """
     sign = Endpoint(
         roles=roles,
@@ -120,6 +126,7 @@ def endpoint(
         parameters=parameters,
         reads=reads,
         responses=responses or {},
+        audits=audits,
     )
 
     def decorate(method: Method) -> Method:
@@ -137,8 +144,11 @@ def endpoint(
             work = functools.partial(method, self, *path, **arguments)
             if sign.idempotent:
                 await self.answer_once(work, sign)
-            else:
-                self.reply(await work(), sign)
+                return
+            answer = await work()
+            if sign.audits:
+                await self.note_read()
+            self.reply(answer, sign)
 
         run.sign = sign  # type: ignore[attr-defined]  # functions carry their sign as an attribute
         return run  # type: ignore[return-value]  # a coroutine function of the same shape
@@ -175,6 +185,7 @@ class BaseHandler(tornado.web.RequestHandler):
         """Give the request its id, which logs and error bodies carry."""
         self.request_id = str(ULID())
         self.set_header("X-Request-Id", self.request_id)
+        audit.asked.set(audit.Request(self.request_id, self.request.remote_ip or ""))
 
     def set_default_headers(self) -> None:
         """Nothing here is public, framed, run, sniffed or named to others."""
@@ -225,6 +236,7 @@ class ApiHandler(BaseHandler):
     too_large = False
     caller: Caller
     _received = 0
+    _noted = False
 
     async def prepare(self) -> None:
         """Authenticate, check role and limits, refuse bodies by their announced length."""
@@ -375,6 +387,21 @@ class ApiHandler(BaseHandler):
         document = sign.answer.dump(answer) if sign.answer is not None else None
         await idempotency.keep(self.ctx, call, sign.status, document)
         self._send(sign.status, document)
+
+    async def note_read(self, by: Actor | None = None) -> None:
+        """Append to the audit trail what the sign says is audited, once; `by` where the door knows its caller itself.
+
+        Raises what the store raises when it is away: then nothing may be shown.
+        """
+        if self._noted:
+            return
+        sign = sign_of(type(self), (self.request.method or "").lower())
+        if sign is None:
+            raise RuntimeError("a door without a sign")
+        kind = sign.audits.partition(".")[0]
+        subject = f"{kind}:{self.path_args[0]}" if self.path_args else None
+        await audit.append(self.ctx, by or self.caller.actor, sign.audits, subject=subject)
+        self._noted = True
 
     @property
     def request_key(self) -> str:

@@ -37,6 +37,11 @@ OUTSIDE = Histogram(
 )
 UNRECONCILED = Gauge("reconciliation_days_waiting", "Days whose bill is there and that nobody has compared yet")
 NOTICES = Counter("notices_total", "Notices to those offline, by channel and outcome", ["channel", "outcome"])
+AUDIT_UNSEALED = Gauge("audit_unsealed_entries", "Entries of the audit trail that no block has yet, at the last look")
+AUDIT_UNSEALED_AGE = Gauge(
+    "audit_unsealed_age_seconds", "Age of the oldest act that is not sealed in the audit trail, at the last look"
+)
+AUDIT_BLOCKS = Counter("audit_blocks_total", "Blocks of the audit trail sealed by this process")
 RECONCILIATION_DIFFERENCES = Counter(
     "reconciliation_differences_total", "Differences between our orders and the gateway's bill, by kind", ["kind"]
 )

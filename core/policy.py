@@ -77,6 +77,7 @@ class Policy:
     )
     retain_record_years: int = number(15, 15, 100, "visits, consents, evidence kept after the last visit (R5-1)")
     retain_chat_years: int = number(5, 3, 100, "chat kept for (R5-2)")
+    retain_audit_years: int = number(3, 1, 100, "audit entries kept for (R5-4)")
     socket_messages_per_minute: int = number(60, 1, 1_000_000, "chat messages an account may send in a minute")
     socket_frames_per_second: int = number(50, 1, 1_000_000, "frames a socket may send in a second")
     socket_accepts_per_second: int = number(

@@ -12,7 +12,14 @@ from im.socket import ChatSocket
 class MessagesHandler(ApiHandler):
     """What was said in a visit."""
 
-    @endpoint(roles=PARTICIPANTS, summary="咨询消息记录", query=HistoryQuery(), answer=History(), errors=("not_found",))
+    @endpoint(
+        roles=PARTICIPANTS,
+        summary="咨询消息记录",
+        audits="visit.messages",
+        query=HistoryQuery(),
+        answer=History(),
+        errors=("not_found",),
+    )
     async def get(self, visit_id: str, query: dict[str, Any]) -> Any:
         """By number, lowest first; recalled messages are listed without their body. For the two who take part."""
         return await service.history(self.ctx, caller=self.caller, conversation=visit_id, **query)

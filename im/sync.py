@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from core import audit
+from core.auth import Actor
 from core.errors import NotFound
 from im.chat import Chat, Session
 from im.entries import read
@@ -30,6 +32,7 @@ async def sync(chat: Chat, session: Session, args: dict[str, Any]) -> dict[str, 
     Without cursors every open conversation, the newest hundred, from its first message on; `GET /visits` lists older
     ones, which can be asked for by cursors. A page ends where the frame is full; `more` says in which conversations,
     and the client goes on with its new cursors. Raises NotFound for another's conversation.
+    What is shown is in the audit trail before it is answered.
     """
     cursors: Mapping[str, int] | None = args["cursors"]
     visits = await _visits(chat, session, cursors)
@@ -45,7 +48,15 @@ async def sync(chat: Chat, session: Session, args: dict[str, Any]) -> dict[str, 
             budget -= weight
             cursor = (cursors or {}).get(visit["_id"], 0)
             pages.append(_page(chat, visit, cursor, fitting, last, marks.get(visit["_id"])))
+    await _note_read(chat, session, pages)
     return {"conversations": pages, "more": len(visits) > len(listed) or any(page["more"] for page in pages)}
+
+
+async def _note_read(chat: Chat, session: Session, pages: list[dict[str, Any]]) -> None:
+    """An entry of the audit trail for each conversation of which messages are shown, in one write."""
+    reader = Actor(session.account, session.role)
+    shown = [page["id"] for page in pages if page["messages"]]
+    await audit.append_all(chat.ctx, [audit.Act(reader, "visit.messages", f"visit:{id_}") for id_ in shown])
 
 
 async def _visits(chat: Chat, session: Session, cursors: Mapping[str, int] | None) -> "list[Visit]":

@@ -6,6 +6,7 @@ from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from storage.mongo import DuplicateKey, Store
 from storage.moves import HistoryEntry
+from storage.traced import UNTRACED, Traced, owed, owing
 
 Audience = Literal["patient", "staff"]
 Status = Literal["active", "disabled"]
@@ -47,20 +48,20 @@ class Account(TypedDict):
     updated_at: datetime
 
 
-class AccountRepository:
+class AccountRepository(Traced):
     """Unique: (audience, phone_index), (audience, login), (audience, openid). Index: (audience, _id)."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._docs = store.db["accounts"]
+        super().__init__(store.db["accounts"])
 
     async def add(self, account: Account) -> None:
         """Store a new account; `DuplicateKey` when its id, phone, login or openid is taken."""
-        await self._docs.insert_one(dict(account))
+        await self._docs.insert_one(owed(account))
 
     async def get(self, id_: str) -> Account | None:
         """The account, disabled ones too."""
-        return cast("Account | None", await self._docs.find_one({"_id": id_}))
+        return cast("Account | None", await self._docs.find_one({"_id": id_}, UNTRACED))
 
     async def by_phone(self, audience: Audience, phone_index: str) -> Account | None:
         """The account of that phone's blind index."""
@@ -98,6 +99,7 @@ class AccountRepository:
         update: dict[str, Any] = {
             "$set": {**values, "updated_at": at},
             "$push": {"history": {"$each": list(entries)}},
+            **owing(at),
         }
         if call_back:
             update["$inc"] = {"epoch": 1}

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import TypedDict, cast
 
 from storage.mongo import DuplicateKey, Store
+from storage.traced import UNTRACED, Traced, owed
 
 
 class NewConsentText(TypedDict):
@@ -29,32 +30,33 @@ def _id_of(kind: str, version: str) -> str:
     return f"{kind}:{version}"
 
 
-class ConsentTextRepository:
+class ConsentTextRepository(Traced):
     """There is no way to change or remove a text."""
 
     def __init__(self, store: Store) -> None:
-        self._docs = store.db["consent_texts"]
+        super().__init__(store.db["consent_texts"])
 
     async def add(self, text: NewConsentText) -> bool:
         """Publish a version; False: this version of this text exists, and stays as it is."""
         try:
-            await self._docs.insert_one({**text, "_id": _id_of(text["kind"], text["version"])})
+            document = {**text, "_id": _id_of(text["kind"], text["version"])}
+            await self._docs.insert_one(owed(document, text["created_at"]))
         except DuplicateKey:
             return False
         return True
 
     async def get(self, kind: str, version: str) -> ConsentText | None:
         """One version, in force or not."""
-        return cast("ConsentText | None", await self._docs.find_one({"_id": _id_of(kind, version)}))
+        return cast("ConsentText | None", await self._docs.find_one({"_id": _id_of(kind, version)}, UNTRACED))
 
     async def in_force(self, kind: str, now: datetime) -> ConsentText | None:
         """The version that came into force last, not later than `now`."""
-        found = await self._docs.find({"kind": kind, "effective_at": {"$lte": now}}).to_list(None)
+        found = await self._docs.find({"kind": kind, "effective_at": {"$lte": now}}, UNTRACED).to_list(None)
         texts = cast("list[ConsentText]", found)
         return max(texts, key=lambda text: (text["effective_at"], text["created_at"], text["_id"]), default=None)
 
     async def every(self) -> list[ConsentText]:
         """All versions of all texts, the latest in force first within a kind."""
-        texts = cast("list[ConsentText]", await self._docs.find({}).to_list(None))
+        texts = cast("list[ConsentText]", await self._docs.find({}, UNTRACED).to_list(None))
         texts.sort(key=lambda text: (text["effective_at"], text["created_at"], text["_id"]), reverse=True)
         return sorted(texts, key=lambda text: text["kind"])

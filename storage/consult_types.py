@@ -6,6 +6,7 @@ from typing import Any, TypedDict, cast
 
 from storage.mongo import DuplicateKey, Store
 from storage.moves import HistoryEntry
+from storage.traced import UNTRACED, Traced, owed, owing
 
 
 class ConsultType(TypedDict):
@@ -26,28 +27,28 @@ class NameTaken(Exception):
     """Another type, enabled or not, has this name."""
 
 
-class ConsultTypeRepository:
+class ConsultTypeRepository(Traced):
     """Unique index: name. Some dozens of documents."""
 
     def __init__(self, store: Store) -> None:
-        self._docs = store.db["consult_types"]
+        super().__init__(store.db["consult_types"])
 
     async def get(self, id_: str) -> ConsultType | None:
         """The type with this id, enabled or not."""
-        return cast("ConsultType | None", await self._docs.find_one({"_id": id_}))
+        return cast("ConsultType | None", await self._docs.find_one({"_id": id_}, UNTRACED))
 
     async def every(self) -> list[ConsultType]:
         """All types in their order, disabled ones too."""
-        return _in_order(await self._docs.find({}).to_list(None))
+        return _in_order(await self._docs.find({}, UNTRACED).to_list(None))
 
     async def enabled(self) -> list[ConsultType]:
         """The types patients may choose, in their order."""
-        return _in_order(await self._docs.find({"enabled": True}).to_list(None))
+        return _in_order(await self._docs.find({"enabled": True}, UNTRACED).to_list(None))
 
     async def add(self, consult_type: ConsultType) -> bool:
         """Add a type; False: this id or this name is taken."""
         try:
-            await self._docs.insert_one(consult_type)
+            await self._docs.insert_one(owed(consult_type))
         except DuplicateKey:
             return False
         return True
@@ -60,6 +61,7 @@ class ConsultTypeRepository:
             "$set": {**values, "updated_at": at},
             "$inc": {"version": 1},
             "$push": {"history": {"$each": list(entries)}},
+            **owing(at),
         }
         try:
             changed = await self._docs.update_one({"_id": id_, "version": seen_version}, update)

@@ -6,6 +6,7 @@ from typing import Any, NotRequired, TypedDict, cast
 
 from storage.mongo import DuplicateKey, Store
 from storage.moves import HistoryEntry
+from storage.traced import UNTRACED, Traced, owed, owing
 
 
 class Department(TypedDict):
@@ -25,27 +26,27 @@ class Department(TypedDict):
     updated_at: datetime
 
 
-class DepartmentRepository:
+class DepartmentRepository(Traced):
     """Some dozens of documents, always read as a whole into the catalogue."""
 
     def __init__(self, store: Store) -> None:
-        self._docs = store.db["departments"]
+        super().__init__(store.db["departments"])
 
     async def every(self) -> list[Department]:
         """All departments, in no order."""
-        return cast("list[Department]", await self._docs.find({}).to_list(None))
+        return cast("list[Department]", await self._docs.find({}, UNTRACED).to_list(None))
 
     async def add(self, department: Department) -> bool:
         """Add a department; False: there is one with this id, and it stays as it is."""
         try:
-            await self._docs.insert_one(department)
+            await self._docs.insert_one(owed(department))
         except DuplicateKey:
             return False
         return True
 
     async def get(self, id_: str) -> Department | None:
         """The department with this id."""
-        return cast("Department | None", await self._docs.find_one({"_id": id_}))
+        return cast("Department | None", await self._docs.find_one({"_id": id_}, UNTRACED))
 
     async def change(
         self, seen: Department, values: Mapping[str, Any], *, entries: Sequence[HistoryEntry], at: datetime
@@ -56,6 +57,7 @@ class DepartmentRepository:
             {
                 "$set": {**values, "updated_at": at, "version": seen.get("version", 1) + 1},
                 "$push": {"history": {"$each": list(entries)}},
+                **owing(at),
             },
         )
         return bool(changed.matched_count)

@@ -6,6 +6,7 @@ from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from storage.mongo import DuplicateKey, Store
 from storage.moves import HistoryEntry
+from storage.traced import UNTRACED, Traced, owed, owing
 
 ServiceKind = Literal["consult", "followup"]
 
@@ -50,24 +51,24 @@ class Doctor(TypedDict):
     updated_at: datetime
 
 
-class DoctorRepository:
+class DoctorRepository(Traced):
     """Read one by one where something is decided, as a whole by the catalogue. Every change raises `version`."""
 
     def __init__(self, store: Store) -> None:
-        self._docs = store.db["doctors"]
+        super().__init__(store.db["doctors"])
 
     async def get(self, id_: str) -> Doctor | None:
         """The doctor with this account id."""
-        return cast("Doctor | None", await self._docs.find_one({"_id": id_}))
+        return cast("Doctor | None", await self._docs.find_one({"_id": id_}, UNTRACED))
 
     async def every(self) -> list[Doctor]:
         """All doctors, in no order."""
-        return cast("list[Doctor]", await self._docs.find({}).to_list(None))
+        return cast("list[Doctor]", await self._docs.find({}, UNTRACED).to_list(None))
 
     async def add(self, doctor: Doctor) -> bool:
         """Add a doctor; False: there is one with this id, who stays as they are."""
         try:
-            await self._docs.insert_one(doctor)
+            await self._docs.insert_one(owed(doctor))
         except DuplicateKey:
             return False
         return True
@@ -101,6 +102,7 @@ class DoctorRepository:
                 "$set": {**values, "updated_at": at},
                 "$inc": {"version": 1},
                 "$push": {"history": {"$each": list(entries)}},
+                **owing(at),
             },
         )
         return bool(changed.matched_count)
@@ -112,6 +114,6 @@ class DoctorRepository:
             values["online"] = False
         changed = await self._docs.update_one(
             {"_id": id_, "suspended": {"$ne": True} if suspended else True},
-            {"$set": values, "$inc": {"version": 1}, "$push": {"history": entry}},
+            {"$set": values, "$inc": {"version": 1}, "$push": {"history": entry}, **owing(entry["at"])},
         )
         return bool(changed.matched_count)

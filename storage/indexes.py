@@ -57,11 +57,14 @@ def unique_when_given(owner: str, name: str) -> list[Index]:
     return [ascending(owner, name, unique=True, partial=when_text(name)), ascending(name, owner)]
 
 
+# What `storage.traced.Traced` asks of a collection: the documents whose steps the audit trail has not got.
+TRACED = ascending("unaudited_since")
 # What `storage.moves.Moving` asks of a collection: its duties that are due, those given up, its deadlines that passed.
 MOVING = (
     ascending("duties.next_at"),
     ascending("duties.state", partial={"duties.state": "dead"}),
     ascending("deadline_at"),
+    TRACED,
 )
 
 INDEXES: dict[str, list[Index]] = {
@@ -70,6 +73,7 @@ INDEXES: dict[str, list[Index]] = {
         ascending("audience", "login", unique=True, partial=when_text("login")),
         ascending("audience", "openid", unique=True, partial=when_text("openid")),
         ascending("audience", "_id"),
+        TRACED,
     ],
     "sessions": [
         ascending("account_id", "_id"),
@@ -123,18 +127,32 @@ INDEXES: dict[str, list[Index]] = {
         ascending("account_id", "id_index", unique=True, partial=when_text("id_index")),
         ascending("account_id", "slot", unique=True, partial=when_text("slot")),
         ascending("account_id", "self_of", unique=True, partial=when_text("self_of")),
+        TRACED,
     ],
+    "doctors": [TRACED],
+    "departments": [TRACED],
+    "settings_changes": [TRACED],
     "consult_types": [
         ascending("name", unique=True),
         ascending("enabled"),
+        TRACED,
     ],
     "consent_texts": [
         ascending("kind", "effective_at"),
+        TRACED,
     ],
     "ratings": [
         ascending("visit_id", unique=True),
         ascending("doctor_id", "_id"),
         ascending("patient_account", "_id"),
+    ],
+    # The sealer's, then the auditor's: everything of a time, by whom, about what, of which kind.
+    "audit_entries": [
+        ascending("block", "at"),
+        ascending("at"),
+        ascending("actor", "at"),
+        ascending("subject", "at"),
+        ascending("act", "at"),
     ],
     # Seven days (the public contract): these are not legal records.
     "idempotency": [

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypedDict
 
-from storage.mongo import Collection, Document, DuplicateKey
+from storage.mongo import Document, DuplicateKey
+from storage.traced import UNTRACED, Traced, owed, owing
 
 UNCHANGED: Final = object()
 # Below every time of ours. A range with this lower end leaves out what has no time at all, which the embedded server
@@ -77,29 +78,29 @@ def _first_living(doc: Mapping[str, Any]) -> Duty | None:
     return next((one for one in duties if one["state"] == "due"), None)
 
 
-def _owed(kind: str, duties: Iterable[Duty]) -> Owed:
+def _counted(kind: str, duties: Iterable[Duty]) -> Owed:
     ours = [one for one in duties if one["kind"] == kind]
     times = [one["next_at"] for one in ours if one["next_at"] is not None]
     return Owed(kind, len(times), min(times, default=None), len(ours) - len(times))
 
 
-class Moving:
-    """The base of repositories of such documents. Indexes it asks for: `storage.indexes.MOVING`."""
+class Moving(Traced):
+    """The base of repositories of such documents. Indexes it asks for: `storage.indexes.MOVING`.
 
-    def __init__(self, docs: Collection) -> None:
-        self._docs = docs
+    Every step that is written into a history is owed to the audit trail by the same update.
+    """
 
     async def add(self, document: Mapping[str, Any]) -> bool:
         """Store a new document; False: it, or another that a unique index sets equal to it, is there already."""
         try:
-            await self._docs.insert_one(dict(document))
+            await self._docs.insert_one(owed(document))
         except DuplicateKey:
             return False
         return True
 
     async def get(self, id_: str) -> Any:
         """The document, or None."""
-        return await self._docs.find_one({"_id": id_})
+        return await self._docs.find_one({"_id": id_}, UNTRACED)
 
     async def move(
         self,
@@ -179,7 +180,7 @@ class Moving:
         living = await self._docs.find({"duties.next_at": {"$gt": _BEGINNING}}, {"duties": 1}).to_list(None)
         dead = await self._docs.find({"duties.state": "dead"}, {"duties": 1}).to_list(None)
         duties: dict[str, Duty] = {one["key"]: one for doc in (*living, *dead) for one in doc["duties"]}
-        return [_owed(kind, duties.values()) for kind in sorted({one["kind"] for one in duties.values()})]
+        return [_counted(kind, duties.values()) for kind in sorted({one["kind"] for one in duties.values()})]
 
     async def lease(self, id_: str, key: str, *, seen_next_at: datetime, token: str, until: datetime) -> bool:
         """Takes the duty as it was seen, until `until`; counts the attempt. False: another worker has it, or had it."""
@@ -244,6 +245,7 @@ def _change(
     pushed: Document = {"duties": {"$each": added}} if (added := list(duties)) else {}
     if entry is not None:
         pushed["history"] = entry
+        change |= owing(entry["at"])
     if pushed:
         change["$push"] = pushed
     return change

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict, cast
 
 from storage.mongo import Store
 from storage.moves import Duty, HistoryEntry, Moving
+from storage.traced import UNTRACED
 
 OrderKind = Literal["visit_fee", "prescription_fee", "shipping_fee"]
 OrderStatus = Literal["pending", "paid", "refunding", "refunded", "closed"]
@@ -146,7 +147,7 @@ class OrderRepository(Moving):
         return await self._between("refund.requested_at", begin, end)
 
     async def _between(self, name: str, begin: datetime, end: datetime) -> list[Order]:
-        found = await self._docs.find({name: {"$gte": begin, "$lt": end}}, {"history": 0}).to_list(None)
+        found = await self._docs.find({name: {"$gte": begin, "$lt": end}}, {"history": 0, **UNTRACED}).to_list(None)
         return cast("list[Order]", found)
 
     async def page_of_refunds(

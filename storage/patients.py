@@ -6,6 +6,7 @@ from typing import Any, Literal, TypedDict, cast
 
 from storage.mongo import DuplicateKey, Store
 from storage.moves import HistoryEntry
+from storage.traced import UNTRACED, Traced, owed, owing
 
 VerificationState = Literal["unverified", "verified", "failed", "manual_review"]
 
@@ -64,21 +65,21 @@ class PatientTaken(Exception):
     """A unique index refused: the ID number, the place in the list or the account's own record is there already."""
 
 
-class PatientRepository:
+class PatientRepository(Traced):
     """Unique among listed patients: (account_id, id_index), (account_id, slot), (account_id, self_of)."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._docs = store.db["patients"]
+        super().__init__(store.db["patients"])
 
     async def get(self, id_: str) -> Patient | None:
         """The patient, listed or removed."""
-        return cast("Patient | None", await self._docs.find_one({"_id": id_}))
+        return cast("Patient | None", await self._docs.find_one({"_id": id_}, UNTRACED))
 
     async def add(self, patient: Patient) -> None:
         """Store a new patient; raises `PatientTaken`."""
         try:
-            await self._docs.insert_one(patient)
+            await self._docs.insert_one(owed(patient))
         except DuplicateKey as error:
             raise PatientTaken from error
 
@@ -97,7 +98,7 @@ class PatientRepository:
         """Set `values` if the patient is still as seen; False: someone changed or removed it. Raises `PatientTaken`."""
         update: dict[str, Any] = {"$set": {**values, "updated_at": at}, "$inc": {"version": 1}}
         if entries:
-            update["$push"] = {"history": {"$each": list(entries)}}
+            update |= {"$push": {"history": {"$each": list(entries)}}, **owing(at)}
         try:
             changed = await self._docs.update_one({"_id": id_, "version": seen_version}, update)
         except DuplicateKey as error:

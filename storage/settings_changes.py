@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TypedDict, cast
 
 from storage.mongo import DuplicateKey, Store
+from storage.traced import UNTRACED, Traced, owed
 
 
 class Step(TypedDict):
@@ -26,21 +27,21 @@ class SettingsChange(TypedDict):
     at: datetime
 
 
-class SettingsChangeRepository:
+class SettingsChangeRepository(Traced):
     """Append-only. The next number can be written once, so that of two changes at one moment one is refused."""
 
     def __init__(self, store: Store) -> None:
-        self._docs = store.db["settings_changes"]
+        super().__init__(store.db["settings_changes"])
 
     async def last(self) -> SettingsChange | None:
         """The newest change, whose `values` hold; None before the first."""
-        found = await self._docs.find({}).sort("_id", -1).limit(1).to_list(None)
+        found = await self._docs.find({}, UNTRACED).sort("_id", -1).limit(1).to_list(None)
         return cast("SettingsChange", found[0]) if found else None
 
     async def add(self, change: SettingsChange) -> bool:
         """Make a change; False: another has this number already."""
         try:
-            await self._docs.insert_one(dict(change))
+            await self._docs.insert_one(owed(change, change["at"]))
         except DuplicateKey:
             return False
         return True
@@ -48,5 +49,5 @@ class SettingsChangeRepository:
     async def page(self, *, before: int | None, limit: int) -> list[SettingsChange]:
         """Changes, newest first below `before`, at most `limit`."""
         wanted = {} if before is None else {"_id": {"$lt": before}}
-        found = await self._docs.find(wanted).sort("_id", -1).limit(limit).to_list(None)
+        found = await self._docs.find(wanted, UNTRACED).sort("_id", -1).limit(limit).to_list(None)
         return cast("list[SettingsChange]", found)

@@ -6,6 +6,7 @@ from typing import Any, Literal, TypedDict, cast
 
 from storage.mongo import Store
 from storage.moves import Duty, HistoryEntry, Moving
+from storage.traced import owing
 
 VisitKind = Literal["consult", "followup"]
 Status = Literal[
@@ -222,6 +223,7 @@ class VisitRepository(Moving):
                 "$set": {"rating": rating, "updated_at": entry["at"]},
                 "$inc": {"version": 1},
                 "$push": {"history": entry, "duties": duty},
+                **owing(entry["at"]),
             },
         )
         return bool(rated.matched_count)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 
 import structlog
 
+from core import audit
 from core.accounts import passwords, rules, second_factor, tries
 from core.auth import Caller
 from core.errors import Forbidden, Unauthenticated
@@ -38,12 +39,15 @@ async def elevate(ctx: "Context", *, caller: Caller, password: str | None = None
         raise Unauthenticated
     taken = await tries.take(ctx, account)
     if not await _is_right(ctx, account, password, code):
+        await tries.note_wrong(ctx, account, taken)
+        await audit.append(ctx, caller.actor, "elevation.refuse", subject=f"session:{caller.session}")
         log.info("elevation.refused", account=caller.id, session=caller.session)
         raise Unauthenticated(code="bad_credentials")
     if code is not None or account["second_factor"] is None:
         await tries.forget(ctx, account)
     else:
         await tries.give_back(ctx, account, taken)
+    await audit.append(ctx, caller.actor, "elevation.grant", subject=f"session:{caller.session}")
     await ctx.tickets.keep(_slot(ctx, caller), {"account": caller.id}, ctx.policy.elevation_seconds)
     log.info("elevation.granted", account=caller.id, session=caller.session)
     return {"expires_in": ctx.policy.elevation_seconds}

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 import pyotp
 import structlog
 
+from core import audit
 from core.accounts import elevation, rules, second_factor
 from core.auth import Caller
 from core.errors import Invalid, NotFound, WrongState
@@ -70,6 +71,7 @@ async def confirm(ctx: "Context", *, caller: Caller, code: str) -> None:
     if await ctx.tickets.take(_slot(ctx, caller)) is None:
         raise WrongState("请重新开始绑定动态验证码")
     await ctx.accounts.set_second_factor(caller.id, {"secret": pending["secret"], "last_step": step}, ctx.clock.now())
+    await audit.append(ctx, caller.actor, "second_factor.set", subject=f"account:{caller.id}")
     log.info("second_factor.set", account=caller.id)
 
 
@@ -79,6 +81,7 @@ async def remove(ctx: "Context", *, caller: Caller) -> None:
     if ctx.second_factor_required:
         raise WrongState("本院要求工作人员使用动态验证码，可重新绑定，不能关闭")
     await ctx.accounts.set_second_factor(caller.id, None, ctx.clock.now())
+    await audit.append(ctx, caller.actor, "second_factor.remove", subject=f"account:{caller.id}")
     log.info("second_factor.removed", account=caller.id)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import structlog
 
-from core import metrics
+from core import audit, metrics
 from core.accounts import codes, enrolment, passwords, rules, second_factor, service, sessions, tries
 from core.accounts.sessions import LoggedIn
 from core.errors import Unauthenticated, refusal_of
@@ -89,11 +89,12 @@ async def _second_step(ctx: "Context", ticket: str, code: str) -> LoggedIn:
     account = await ctx.accounts.get(content["account"]) if content is not None else None
     if content is None or account is None or str(account["epoch"]) != content["epoch"]:
         raise _bad()
-    await tries.take(ctx, account)
+    taken = await tries.take(ctx, account)
     step = second_factor.step_of(ctx, content["secret"], code) if "secret" in content else None
     if step is None and not await second_factor.is_right(ctx, account, code):
         log.info("login.refused", account=account["_id"], method="second_factor")
-        raise _bad()
+        await tries.note_wrong(ctx, account, taken)
+        raise await _refused(ctx, "second_factor", account)
     if await ctx.tickets.take(digest) is None:
         raise _bad()
     if step is not None:
@@ -106,13 +107,14 @@ async def _enrol(ctx: "Context", account: Account, secret: str, step: int) -> No
     """The code of a secret shown at this login was right: from now on it is asked for; one bound meanwhile wins."""
     if not await ctx.accounts.enrol(account["_id"], {"secret": secret, "last_step": step}, ctx.clock.now()):
         raise _bad()
+    await audit.append(ctx, rules.actor_of(account), "second_factor.set", subject=f"account:{account['_id']}")
     log.info("second_factor.set", account=account["_id"])
 
 
 async def _by_sms(ctx: "Context", audience: Audience, *, phone: str, code: str) -> Account:
     if not await codes.is_right(ctx, phone=phone, purpose="login", code=code):
-        raise _bad()
-    return await _holder(ctx, audience, phone)
+        raise await _refused(ctx, "sms")
+    return await _holder(ctx, audience, phone, "sms")
 
 
 async def _by_password(ctx: "Context", audience: Audience, *, account: str, password: str) -> Account:
@@ -120,11 +122,12 @@ async def _by_password(ctx: "Context", audience: Audience, *, account: str, pass
     known = await ctx.accounts.by_login(account.lower())
     if known is None or known["password_hash"] is None:
         await _refuse_unknown(ctx, account.lower(), password)
-        raise _bad()
+        raise await _refused(ctx, "password")
     taken = await tries.take(ctx, known)
     if not await passwords.is_right(password, known["password_hash"]):
         log.info("login.refused", account=known["_id"], method="password", wrong_tries=taken.wrong)
-        raise _bad()
+        await tries.note_wrong(ctx, known, taken)
+        raise await _refused(ctx, "password", known)
     rules.require_password_holds(known, ctx.clock.now())
     if known["second_factor"] is None:
         await tries.forget(ctx, known)
@@ -154,8 +157,8 @@ async def _by_wechat(ctx: "Context", audience: Audience, *, login_code: str, pho
         phone = await wechat.phone(phone_code)
     except Rejected as error:
         log.info("login.refused", method="wechat", why=error.code)
-        raise _bad() from error
-    account = await _holder(ctx, audience, phone)
+        raise await _refused(ctx, "wechat") from error
+    account = await _holder(ctx, audience, phone, "wechat")
     rules.require_active(account)
     if account.get("openid") != user.openid:
         await _bind(ctx, account, user.openid)
@@ -168,14 +171,22 @@ async def _bind(ctx: "Context", account: Account, openid: str) -> None:
     log.info("login.wechat_bound", account=account["_id"], bound=bound)
 
 
-async def _holder(ctx: "Context", audience: Audience, phone: str) -> Account:
+async def _holder(ctx: "Context", audience: Audience, phone: str, method: str) -> Account:
     """The account of a phone that has been proven to be the asker's."""
     if audience == "patient":
         return await service.create_patient_account(ctx, phone=phone)
     account = await ctx.accounts.by_phone("staff", ctx.cipher.blind(phone, field=rules.PHONE_FIELD))
     if account is None:
-        raise _bad()
+        raise await _refused(ctx, method)
     return account
+
+
+async def _refused(ctx: "Context", method: str, account: Account | None = None) -> Unauthenticated:
+    """The refusal of a wrong proof, once the audit trail has it; without an account nobody is known to have tried."""
+    by = audit.NOBODY if account is None else rules.actor_of(account)
+    subject = None if account is None else f"account:{account['_id']}"
+    await audit.append(ctx, by, "login.refuse", subject=subject, reason=method)
+    return _bad()
 
 
 def _bad() -> Unauthenticated:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from core.auth import Actor
 from core.errors import AppError, Forbidden, Invalid
 from core.policy import Policy
 from storage.accounts import Account, Audience
@@ -76,6 +77,11 @@ def require_password_holds(account: Account, now: datetime) -> None:
     expires_at = account.get("password_expires_at")
     if expires_at is not None and expires_at <= now:
         raise Forbidden(code="password_expired")
+
+
+def actor_of(account: Account) -> Actor:
+    """As history and the audit trail name whose account it is."""
+    return Actor(account["_id"], account["role"])
 
 
 def describe(cipher: "FieldCipher", account: Account) -> dict[str, Any]:

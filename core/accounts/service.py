@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from core import audit
 from core.accounts import passwords, rules, sessions, tries
 from core.accounts.sessions import LoggedIn
 from core.auth import STAFF_ROLES, Caller
@@ -133,10 +134,12 @@ async def change_password(ctx: "Context", *, caller: Caller, current: str, passw
         raise Invalid.field("password", "新密码不能与原密码相同")
     taken = await tries.take(ctx, account)
     if not await passwords.is_right(current, account["password_hash"]):
+        await tries.note_wrong(ctx, account, taken)
         raise Unauthenticated(code="bad_credentials")
     await tries.give_back(ctx, account, taken)
     if not await ctx.accounts.change_password(account, await passwords.make_hash(password), ctx.clock.now()):
         raise Conflict
+    await audit.append(ctx, caller.actor, "account.change_password", subject=f"account:{caller.id}")
     changed = await _own(ctx, caller)
     await sessions.tell_called_back(ctx, changed)
     return await sessions.start(ctx, changed, "password")

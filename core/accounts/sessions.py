@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import structlog
 
+from core import audit
 from core.accounts import rules
 from core.errors import NotFound, Unauthenticated
 from core.ids import new_id
@@ -56,6 +57,7 @@ async def start(ctx: "Context", account: Account, method: str) -> LoggedIn:
         "ending": None,
     }
     await ctx.sessions.add(session)
+    await audit.append(ctx, rules.actor_of(account), "session.start", subject=f"session:{id_}", reason=method)
     log.info("session.started", session=id_, account=account["_id"], method=method)
     return _logged_in(ctx, account, id_, refresh_token)
 
@@ -187,6 +189,10 @@ async def _reused(ctx: "Context", session: Session) -> Unauthenticated:
 
 async def _end(ctx: "Context", session: Session, ending: Ending) -> None:
     """Mark it ended, then tell Redis and the sockets; telling is repeated with a repeated call, it may have failed."""
+    if session["revoked_at"] is None:
+        account = await ctx.accounts.get(session["account_id"])
+        by = audit.NOBODY if account is None else rules.actor_of(account)
+        await audit.append(ctx, by, f"session.{ending}", subject=f"session:{session['_id']}")
     await ctx.sessions.revoke(session["_id"], ending, ctx.clock.now())
     try:
         await ctx.revocations.revoke_session(

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from core import audit
 from core.accounts import rules
 from core.accounts.rules import Tries
 from core.errors import Conflict
@@ -28,6 +29,12 @@ async def take(ctx: "Context", account: Account) -> Tries:
             return tries
         seen = await ctx.accounts.get(seen["_id"])
     raise Conflict(retry_after=1)
+
+
+async def note_wrong(ctx: "Context", account: Account, tries: Tries) -> None:
+    """The counted try was wrong; when it was the last one allowed, the audit trail has the lock."""
+    if tries.locked_until is not None:
+        await audit.append(ctx, rules.actor_of(account), "account.lock", subject=f"account:{account['_id']}")
 
 
 async def give_back(ctx: "Context", account: Account, tries: Tries) -> None:

@@ -84,7 +84,9 @@ class DepartmentHandler(ApiHandler):
 class DoctorsHandler(ApiHandler):
     """The doctors, for the office."""
 
-    @endpoint(roles=ADMIN, summary="全部医生", query=schemas.DoctorsQuery(), answer=schemas.DOCTORS)
+    @endpoint(
+        roles=ADMIN, summary="全部医生", audits="doctor.list", query=schemas.DoctorsQuery(), answer=schemas.DOCTORS
+    )
     async def get(self, query: dict[str, Any]) -> Any:
         """Those not offered too, each with the reasons (R2-2, R2-8)."""
         return {"items": await doctors.every(self.ctx, **query), "next_cursor": None}
@@ -106,7 +108,9 @@ class DoctorsHandler(ApiHandler):
 class DoctorHandler(ApiHandler):
     """One doctor, for the office."""
 
-    @endpoint(roles=ADMIN, summary="医生档案", answer=schemas.DoctorDetail(), errors=("not_found",))
+    @endpoint(
+        roles=ADMIN, summary="医生档案", audits="doctor.read", answer=schemas.DoctorDetail(), errors=("not_found",)
+    )
     async def get(self, doctor_id: str) -> Any:
         """With the history of changes."""
         return await doctors.one(self.ctx, doctor_id)

@@ -14,7 +14,13 @@ SECURITY: Final = frozenset({"security_admin"})
 class StaffHandler(ApiHandler):
     """Staff accounts."""
 
-    @endpoint(roles=KEEPERS, summary="工作人员账号", query=staff_schemas.StaffQuery(), answer=staff_schemas.STAFF)
+    @endpoint(
+        roles=KEEPERS,
+        summary="工作人员账号",
+        audits="account.list",
+        query=staff_schemas.StaffQuery(),
+        answer=staff_schemas.STAFF,
+    )
     async def get(self, query: dict[str, Any]) -> Any:
         """Newest first, with masked phones (R6-5)."""
         return shaped(await staff.listed(self.ctx, **query), query["limit"])
@@ -35,7 +41,13 @@ class StaffHandler(ApiHandler):
 class StaffMemberHandler(ApiHandler):
     """One staff account."""
 
-    @endpoint(roles=KEEPERS, summary="工作人员账号详情", answer=staff_schemas.StaffDetail(), errors=("not_found",))
+    @endpoint(
+        roles=KEEPERS,
+        summary="工作人员账号详情",
+        audits="account.read",
+        answer=staff_schemas.StaffDetail(),
+        errors=("not_found",),
+    )
     async def get(self, account_id: str) -> Any:
         """With what the office did to it."""
         return await staff.one(self.ctx, account_id)
@@ -88,7 +100,9 @@ class StaffSecondFactorHandler(ApiHandler):
 class StaffSessionsHandler(ApiHandler):
     """Somebody else's sessions."""
 
-    @endpoint(roles=SECURITY, summary="工作人员的登录会话", answer=SESSIONS, errors=("not_found",))
+    @endpoint(
+        roles=SECURITY, summary="工作人员的登录会话", audits="account.sessions", answer=SESSIONS, errors=("not_found",)
+    )
     async def get(self, account_id: str) -> Any:
         """All that have not ended, newest first."""
         found = await staff.sessions_of(self.ctx, caller=self.caller, account_id=account_id)

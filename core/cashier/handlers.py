@@ -21,7 +21,13 @@ class ReconciliationsHandler(ApiHandler):
 class ReconciliationHandler(ApiHandler):
     """One day compared with the gateway's bill."""
 
-    @endpoint(roles=ADMIN, summary="某日对账结果", answer=schemas.ReconciliationView(), errors=("not_found",))
+    @endpoint(
+        roles=ADMIN,
+        summary="某日对账结果",
+        audits="reconciliation.read",
+        answer=schemas.ReconciliationView(),
+        errors=("not_found",),
+    )
     async def get(self, day: str) -> Any:
         """The last comparison with each difference to the fen, and all comparisons made."""
         return await service.require_day(self.ctx, day)
@@ -40,7 +46,13 @@ class ReconciliationHandler(ApiHandler):
 class RefundsHandler(ApiHandler):
     """Orders whose money is on its way back."""
 
-    @endpoint(roles=ADMIN, summary="待处理退款", query=schemas.RefundsQuery(), answer=page_of(schemas.OfficeOrderView))
+    @endpoint(
+        roles=ADMIN,
+        summary="待处理退款",
+        audits="order.list",
+        query=schemas.RefundsQuery(),
+        answer=page_of(schemas.OfficeOrderView),
+    )
     async def get(self, query: dict[str, Any]) -> Any:
         """Newest order first, with the numbers under which the gateway knows it."""
         return page(await service.refunds(self.ctx, **query), query["limit"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
-from core import metrics, outbox
+from core import audit, metrics, outbox
 from core.accounts import elevation
 from core.auth import Actor, Caller
 from core.cashier import rules
@@ -68,6 +68,7 @@ async def reconcile(ctx: "Context", day: date, *, by: Actor, first: bool = False
     if version is None:
         raise Conflict(code="in_progress", retry_after=10)
     try:
+        await audit.append(ctx, by, "reconciliation.run", subject=f"reconciliation:{name}")
         found = await _compare(ctx, await ctx.payment.bill(day))
     except Rejected as error:
         await ctx.reconciliations.give_up(name, token=token)

@@ -70,6 +70,7 @@ class PatientsHandler(ApiHandler):
     @endpoint(
         roles=DOCTOR,
         summary="我的患者",
+        audits="patient.list",
         query=schemas.PatientQuery(),
         answer=schemas.PATIENTS,
         errors=("not_found",),
@@ -82,7 +83,14 @@ class PatientsHandler(ApiHandler):
 class PatientHandler(ApiHandler):
     """One of them."""
 
-    @endpoint(roles=DOCTOR, summary="我的患者详情", query=Page(), answer=schemas.PatientRecord(), errors=("not_found",))
+    @endpoint(
+        roles=DOCTOR,
+        summary="我的患者详情",
+        audits="patient.read",
+        query=Page(),
+        answer=schemas.PatientRecord(),
+        errors=("not_found",),
+    )
     async def get(self, patient_id: str, query: dict[str, Any]) -> Any:
         """The name in full and the visits with this doctor; `limit` and `cursor` page through those."""
         record, visits = await patients.open_record(self.ctx, caller=self.caller, patient_id=patient_id, **query)
@@ -92,7 +100,9 @@ class PatientHandler(ApiHandler):
 class OrdersHandler(ApiHandler):
     """What the doctor's patients were to pay for asking (D4.1)."""
 
-    @endpoint(roles=DOCTOR, summary="医生订单", query=schemas.DeskOrderQuery(), answer=schemas.ORDERS)
+    @endpoint(
+        roles=DOCTOR, summary="医生订单", audits="order.list", query=schemas.DeskOrderQuery(), answer=schemas.ORDERS
+    )
     async def get(self, query: dict[str, Any]) -> Any:
         """Newest first; by status and by the day they were made where asked."""
         return page(await earnings.orders_page(self.ctx, caller=self.caller, **query), query["limit"])
@@ -130,7 +140,7 @@ class ProfileHandler(ApiHandler):
 class OpinionsHandler(ApiHandler):
     """What patients said (D4.3)."""
 
-    @endpoint(roles=DOCTOR, summary="患者评价", query=Page(), answer=schemas.OpinionsView())
+    @endpoint(roles=DOCTOR, summary="患者评价", audits="rating.list", query=Page(), answer=schemas.OpinionsView())
     async def get(self, query: dict[str, Any]) -> Any:
         """Newest first under masked names, with average and distribution."""
         return await opinions.page_of(self.ctx, caller=self.caller, **query)

@@ -8,7 +8,7 @@ import structlog
 from tornado.iostream import StreamClosedError
 
 from core import tasks
-from core.auth import ANYONE, EVERY_ROLE
+from core.auth import ANYONE, EVERY_ROLE, Actor
 from core.errors import AppError, TooLarge
 from core.http import DRAINED_BODY, ApiHandler, Limit, endpoint
 from core.media import ranges, rules, service
@@ -28,6 +28,8 @@ UPLOAD_SECONDS: Final = 30 * 60
 STALLED_SECONDS: Final = 60
 # The bytes of a medium never change; only who may see them does, so that a browser asks again after an hour.
 FRESH_SECONDS: Final = 3600
+# The role in the audit trail of whoever holds a signed link of an account.
+BY_LINK: Final = "link"
 
 
 class StreamHandler(ApiHandler):
@@ -133,8 +135,11 @@ class ContentHandler(ApiHandler):
             self.set_header("Content-Range", f"bytes */{self._size}")
         super().write_error(status_code, **kwargs)
 
-    async def serve(self, content: service.Content, *, fresh_seconds: int = FRESH_SECONDS) -> None:
-        """Answer GET and HEAD: 200, 206, 304 or 416."""
+    async def serve(
+        self, content: service.Content, *, fresh_seconds: int = FRESH_SECONDS, by: Actor | None = None
+    ) -> None:
+        """Answer GET and HEAD: 200, 206, 304 or 416; `by` reads it, the caller where it is not said."""
+        await self.note_read(by)
         self._describe(content, fresh_seconds)
         headers = self.request.headers
         if ranges.is_unchanged(headers.get("If-None-Match"), content.etag):
@@ -186,6 +191,7 @@ class MediaHandler(ContentHandler):
     @endpoint(
         roles=EVERY_ROLE,
         summary="读取媒体",
+        audits="media.read",
         media_type=ANY_TYPE,
         parameters=RANGE_PARAMETERS,
         responses=PARTIAL,
@@ -195,7 +201,14 @@ class MediaHandler(ContentHandler):
         """For its owner and those in the visits it belongs to."""
         await self.serve_to_caller(media_id, "original")
 
-    @endpoint(roles=EVERY_ROLE, summary="读取媒体信息", media_type=ANY_TYPE, errors=("not_found",), responses=UNCHANGED)
+    @endpoint(
+        roles=EVERY_ROLE,
+        summary="读取媒体信息",
+        audits="media.read",
+        media_type=ANY_TYPE,
+        errors=("not_found",),
+        responses=UNCHANGED,
+    )
     async def head(self, media_id: str) -> None:
         """The headers of GET."""
         await self.serve_to_caller(media_id, "original")
@@ -212,6 +225,7 @@ class ThumbnailHandler(MediaHandler):
     @endpoint(
         roles=EVERY_ROLE,
         summary="读取缩略图",
+        audits="media.thumbnail",
         media_type="image/jpeg",
         parameters=RANGE_PARAMETERS,
         responses=PARTIAL,
@@ -222,7 +236,12 @@ class ThumbnailHandler(MediaHandler):
         await self.serve_to_caller(media_id, "thumbnail")
 
     @endpoint(
-        roles=EVERY_ROLE, summary="读取缩略图信息", media_type="image/jpeg", errors=("not_found",), responses=UNCHANGED
+        roles=EVERY_ROLE,
+        summary="读取缩略图信息",
+        audits="media.thumbnail",
+        media_type="image/jpeg",
+        errors=("not_found",),
+        responses=UNCHANGED,
     )
     async def head(self, media_id: str) -> None:
         """The headers of GET."""
@@ -232,7 +251,14 @@ class ThumbnailHandler(MediaHandler):
 class LinksHandler(ApiHandler):
     """Addresses for `<img>` and `<video>`, which send no token."""
 
-    @endpoint(roles=EVERY_ROLE, summary="获取签名链接", body=AskLink(), answer=LinkView(), errors=("not_found",))
+    @endpoint(
+        roles=EVERY_ROLE,
+        summary="获取签名链接",
+        audits="media.link",
+        body=AskLink(),
+        answer=LinkView(),
+        errors=("not_found",),
+    )
     async def post(self, media_id: str, body: dict[str, Any]) -> Any:
         """Good for this variant, in the name of this account, for at most five minutes."""
         return await service.link(self.ctx, media_id=media_id, account=self.caller.id, variant=body["variant"])
@@ -244,6 +270,7 @@ class SignedContentHandler(ContentHandler):
     @endpoint(
         roles=ANYONE,
         summary="通过签名链接读取媒体",
+        audits="media.read",
         query=SignedQuery(),
         media_type=ANY_TYPE,
         parameters=RANGE_PARAMETERS,
@@ -257,6 +284,7 @@ class SignedContentHandler(ContentHandler):
     @endpoint(
         roles=ANYONE,
         summary="通过签名链接读取媒体信息",
+        audits="media.read",
         query=SignedQuery(),
         media_type=ANY_TYPE,
         errors=("forbidden", "not_found"),
@@ -269,7 +297,11 @@ class SignedContentHandler(ContentHandler):
     async def _serve_granted(self, media_id: str, query: dict[str, Any]) -> None:
         media = await service.require_granted(self.ctx, media_id=media_id, **query)
         remaining = int(query["expires"] - self.ctx.clock.now().timestamp())
-        await self.serve(service.content_of(media, query["variant"]), fresh_seconds=max(0, remaining))
+        await self.serve(
+            service.content_of(media, query["variant"]),
+            fresh_seconds=max(0, remaining),
+            by=Actor(query["account"], BY_LINK),
+        )
 
 
 _MEDIA: Final = r"/api/v1/media/([0-9A-HJKMNP-TV-Z]{26})"

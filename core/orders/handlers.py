@@ -29,7 +29,7 @@ REPEATED: Final[Mapping[int, Mapping[str, Any]]] = {401: _FAILED, 503: {**_FAILE
 class OrdersHandler(ApiHandler):
     """The caller's orders."""
 
-    @endpoint(roles=PATIENT, summary="我的订单", query=OrderQuery(), answer=page_of(OrderView))
+    @endpoint(roles=PATIENT, summary="我的订单", audits="order.list", query=OrderQuery(), answer=page_of(OrderView))
     async def get(self, query: dict[str, Any]) -> Any:
         """Newest first, by status where asked."""
         return page(await service.list_own(self.ctx, caller=self.caller, **query), query["limit"])
@@ -38,7 +38,7 @@ class OrdersHandler(ApiHandler):
 class OrderHandler(ApiHandler):
     """One order."""
 
-    @endpoint(roles=PATIENT, summary="订单详情", answer=OrderDetail(), errors=("not_found",))
+    @endpoint(roles=PATIENT, summary="订单详情", audits="order.read", answer=OrderDetail(), errors=("not_found",))
     async def get(self, order_id: str) -> Any:
         """With every change of state; another account's order is not found."""
         return await service.require_own(self.ctx, self.caller, order_id)

@@ -15,7 +15,7 @@ CHECK_ERRORS: Final = ("not_found", "verification_failed", "conflict", "rate_lim
 class PatientsHandler(ApiHandler):
     """The account's patients."""
 
-    @endpoint(roles=PATIENT, summary="就诊人列表", answer=schemas.PATIENTS)
+    @endpoint(roles=PATIENT, summary="就诊人列表", audits="patient.list", answer=schemas.PATIENTS)
     async def get(self) -> Any:
         """All of them, newest first, masked; there are never more than the policy's number."""
         return {"items": await service.listed(self.ctx, caller=self.caller), "next_cursor": None}
@@ -36,7 +36,9 @@ class PatientsHandler(ApiHandler):
 class PatientHandler(ApiHandler):
     """One patient of the account."""
 
-    @endpoint(roles=PATIENT, summary="就诊人详情", answer=schemas.PatientView(), errors=("not_found",))
+    @endpoint(
+        roles=PATIENT, summary="就诊人详情", audits="patient.read", answer=schemas.PatientView(), errors=("not_found",)
+    )
     async def get(self, patient_id: str) -> Any:
         """The name in full, numbers masked."""
         return service.opened(self.ctx, await service.require_own(self.ctx, self.caller, patient_id))

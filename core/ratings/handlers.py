@@ -12,7 +12,7 @@ from core.wire import Page, page, page_of
 class RatingHandler(ApiHandler):
     """The rating of a visit (P1.11)."""
 
-    @endpoint(roles=PARTICIPANTS, summary="查看评价", answer=RatingView(), errors=("not_found",))
+    @endpoint(roles=PARTICIPANTS, summary="查看评价", audits="visit.rating", answer=RatingView(), errors=("not_found",))
     async def get(self, visit_id: str) -> Any:
         """For the two who took part; not found while there is none."""
         return await service.of_visit(self.ctx, caller=self.caller, visit_id=visit_id)
@@ -33,7 +33,7 @@ class RatingHandler(ApiHandler):
 class OwnRatingsHandler(ApiHandler):
     """What the caller has said of doctors (P4.1)."""
 
-    @endpoint(roles=PATIENT, summary="我的评价", query=Page(), answer=page_of(OwnRating))
+    @endpoint(roles=PATIENT, summary="我的评价", audits="rating.list", query=Page(), answer=page_of(OwnRating))
     async def get(self, query: dict[str, Any]) -> Any:
         """Newest first, each with its doctor and visit."""
         return page(await service.own(self.ctx, caller=self.caller, **query), query["limit"])

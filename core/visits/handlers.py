@@ -26,7 +26,7 @@ MOVE_ERRORS: Final = ("not_found", "wrong_state")
 class VisitsHandler(ApiHandler):
     """The caller's visits."""
 
-    @endpoint(roles=READERS, summary="咨询列表", query=VisitQuery(), answer=page_of(VisitItem))
+    @endpoint(roles=READERS, summary="咨询列表", audits="visit.list", query=VisitQuery(), answer=page_of(VisitItem))
     async def get(self, query: dict[str, Any]) -> Any:
         """Newest first; a patient's own, a doctor's submitted ones, a nurse's department's."""
         visits = await service.page_of(self.ctx, caller=self.caller, **query)
@@ -58,7 +58,7 @@ class VisitsHandler(ApiHandler):
 class VisitHandler(ApiHandler):
     """One visit."""
 
-    @endpoint(roles=PARTICIPANTS, summary="咨询详情", answer=VisitDetail(), errors=("not_found",))
+    @endpoint(roles=PARTICIPANTS, summary="咨询详情", audits="visit.read", answer=VisitDetail(), errors=("not_found",))
     async def get(self, visit_id: str) -> Any:
         """Illness, attachments, consents, order and every step, for the two who take part (D5.8)."""
         return await views.detail(self.ctx, await service.require_participant(self.ctx, self.caller, visit_id))
@@ -67,7 +67,13 @@ class VisitHandler(ApiHandler):
 class NursedVisitHandler(ApiHandler):
     """A visit as the nurses of its department read it."""
 
-    @endpoint(roles=frozenset({"nurse"}), summary="本科室咨询病情", answer=NurseVisit(), errors=("not_found",))
+    @endpoint(
+        roles=frozenset({"nurse"}),
+        summary="本科室咨询病情",
+        audits="visit.illness",
+        answer=NurseVisit(),
+        errors=("not_found",),
+    )
     async def get(self, visit_id: str) -> Any:
         """The line of the list and the illness, nothing else."""
         return views.item(self.ctx, await service.require_nursed(self.ctx, self.caller, visit_id))

@@ -6,6 +6,7 @@ import pytest
 
 from app import wiring
 from app.settings import BadSettings
+from core.audit import ACT
 from core.auth import ANYONE, ROLES
 from core.http import ApiHandler, sign_of
 from core.ids import new_id
@@ -54,6 +55,41 @@ def test_every_sign_names_roles_that_there_are():
     for pattern, method, sign in doors():
         assert sign.roles, (pattern, method)
         assert sign.roles == ANYONE or sign.roles <= set(ROLES), (pattern, method)
+
+
+# Doors that show no record of anybody: one's own account and desk, numbers, and what the office publishes.
+NO_RECORDS = {
+    "/api/v1/me",
+    "/api/v1/me/sessions",
+    "/api/v1/desk/summary",
+    "/api/v1/desk/groups",
+    "/api/v1/desk/income",
+    "/api/v1/desk/profile",
+    "/api/v1/desk/quick-replies",
+    "/api/v1/admin/consult-types",
+    "/api/v1/admin/departments",
+    "/api/v1/admin/consent-texts",
+    "/api/v1/admin/settings",
+    "/api/v1/admin/settings/history",
+    "/api/v1/admin/reconciliation",
+}
+# Those without a login that show something of a patient all the same: the link says for whom.
+BY_LINK = {"/api/v1/media/([0-9A-HJKMNP-TV-Z]{26})/content"}
+
+
+@pytest.mark.rule("R5-7")
+def test_every_door_that_shows_a_record_leaves_a_trace_and_only_these_do_not():
+    silent = {
+        pattern
+        for pattern, method, sign in doors()
+        if method in ("GET", "HEAD") and not sign.audits and (sign.roles != ANYONE or pattern in BY_LINK)
+    }
+    assert silent == NO_RECORDS
+
+
+def test_a_trace_is_of_a_kind_of_thing_and_of_no_repeated_request():
+    told = [(sign.audits, sign.idempotent) for _, _, sign in doors() if sign.audits]
+    assert all(ACT.fullmatch(act) and not idempotent for act, idempotent in told)
 
 
 def test_a_role_serves_the_routes_of_its_name():

@@ -10,10 +10,12 @@ import httpx
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
+from core.audit import AuditTrail
 from core.auth import TokenSigner
 from core.context import Context
 from core.http import DRAINED_BODY, HospitalApplication
 from core.policy import Policy
+from storage.audit import AuditEntryRepository
 from storage.encryption import FieldCipher
 from storage.idempotency import IdempotencyRepository
 from storage.limits import RateLimiter
@@ -31,6 +33,7 @@ class PartialContext:
     idempotency: Any
     revocations: Any
     limiter: Any
+    audit: Any
     bus: Any = None
     clock: Any = field(default_factory=SettableClock)
     policy: Any = field(default_factory=Policy)
@@ -71,7 +74,9 @@ class Doors:
 
 def partial_context(store, redis, limiter) -> Context:
     """Real stores and a clock that is stepped."""
-    made = PartialContext(store, IdempotencyRepository(store), Revocations(redis), limiter)
+    made = PartialContext(
+        store, IdempotencyRepository(store), Revocations(redis), limiter, AuditTrail(AuditEntryRepository(store))
+    )
     return cast("Context", made)
 
 

@@ -14,6 +14,7 @@ from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
 from core.accounts import elevation
+from core.audit import AuditTrail
 from core.auth import Caller, TokenSigner
 from core.backoffice.handlers import ROUTES as BACKOFFICE
 from core.context import Context
@@ -25,6 +26,7 @@ from core.patients.handlers import ROUTES as PATIENTS
 from core.policy import Policy
 from core.ports import IdentityCheck, Verdict
 from storage.accounts import AccountRepository
+from storage.audit import AuditEntryRepository
 from storage.bus import Bus
 from storage.consent_texts import ConsentTextRepository
 from storage.consult_types import ConsultTypeRepository
@@ -76,6 +78,7 @@ class PartialContext:
     revocations: Any
     catalogue: Any
     identity: Any
+    audit: Any
 
 
 @dataclass
@@ -154,6 +157,7 @@ def ctx(io_loop, indexed, redis, limiter, clock, identity) -> Context:
         revocations=Revocations(redis),
         catalogue=catalogue_over(indexed, bus, policy),
         identity=identity,
+        audit=AuditTrail(AuditEntryRepository(indexed)),
     )
     io_loop.run_sync(made.catalogue.load)
     return cast("Context", made)

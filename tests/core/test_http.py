@@ -11,7 +11,7 @@ from pymongo.errors import AutoReconnect
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from core import metrics
-from core.auth import ANYONE, DOCTOR, PARTICIPANTS, PATIENT
+from core.auth import ANYONE, DOCTOR, PARTICIPANTS, PATIENT, Actor
 from core.errors import AppError, Conflict, NotFound
 from core.http import DRAINED_BODY, MAX_BODY, ApiHandler, BaseHandler, Limit, endpoint, sign_of
 from core.idempotency import STALE_SECONDS
@@ -121,6 +121,28 @@ class OnceHandler(ApiHandler):
         ran["once"] += 1
 
 
+class RecordHandler(ApiHandler):
+    @endpoint(roles=PARTICIPANTS, summary="记录", answer=Part(), audits="thing.read")
+    async def get(self, thing: str, part: str) -> Any:
+        """Shown to whom the trail names."""
+        if thing == "none":
+            raise NotFound
+        return {"name": part}
+
+    @endpoint(roles=PARTICIPANTS, summary="记录", media_type="text/plain", audits="thing.read")
+    async def head(self, thing: str, part: str) -> None:
+        """Writes for itself."""
+        await self.note_read(Actor("other", "link"))
+        self.set_header("X-Part", part)
+
+
+class RecordsHandler(ApiHandler):
+    @endpoint(roles=PARTICIPANTS, summary="记录", answer=Part(), audits="thing.list")
+    async def get(self) -> Any:
+        """All of them."""
+        return {"name": "all"}
+
+
 class PlainHandler(BaseHandler):
     def get(self) -> None:
         self.write("plain")
@@ -133,6 +155,8 @@ ROUTES = [
     (r"/limited", LimitedHandler),
     (r"/failing/(\w+)", FailingHandler),
     (r"/once", OnceHandler),
+    (r"/records", RecordsHandler),
+    (r"/records/(\w+)/parts/(\w+)", RecordHandler),
     (r"/plain", PlainHandler),
 ]
 
@@ -646,3 +670,53 @@ async def test_an_invented_method_makes_no_label_of_its_own(doors):
 def test_the_sign_of_a_method_is_found_and_only_there():
     assert sign_of(ThingsHandler, "get").summary == "所有"
     assert [sign_of(ThingsHandler, method) for method in ("put", "patch", "head")] == [None, None, None]
+
+
+# --- the audit trail
+
+
+async def trail_of(doors):
+    entries = await doors.ctx.store.db["audit_entries"].find({}).to_list(None)
+    return [(one["actor"], one["role"], one["act"], one["subject"]) for one in entries]
+
+
+@pytest.mark.gen_test
+async def test_what_was_shown_to_whom_is_in_the_trail_under_the_requests_id(doors, io_loop):
+    await doors.ctx.store.db["audit_entries"].delete_many({})
+    answer = await doors.ask("GET", "/records/t1/parts/p1", token=doors.token("doctor", account="d1"))
+    assert answer.json() == {"name": "p1"}
+    assert await trail_of(doors) == [("d1", "doctor", "thing.read", "thing:t1")]
+    [entry] = await doors.ctx.store.db["audit_entries"].find({}).to_list(None)
+    assert (entry["request"], entry["address"]) == (answer.headers["X-Request-Id"], "127.0.0.1")
+
+
+@pytest.mark.gen_test
+async def test_a_list_is_about_no_one_thing_and_a_door_that_writes_itself_notes_once(doors):
+    await doors.ctx.store.db["audit_entries"].delete_many({})
+    await doors.ask("GET", "/records", token=doors.token())
+    answer = await doors.ask("HEAD", "/records/t1/parts/p1", token=doors.token())
+    assert answer.headers["X-Part"] == "p1"
+    assert await trail_of(doors) == [
+        ("a1", "patient", "thing.list", None),
+        ("other", "link", "thing.read", "thing:t1"),
+    ]
+
+
+@pytest.mark.gen_test
+async def test_what_was_refused_was_not_shown_and_is_not_in_the_trail(doors):
+    await doors.ctx.store.db["audit_entries"].delete_many({})
+    refused(await doors.ask("GET", "/records/none/parts/p1", token=doors.token()), 404, "not_found")
+    refused(await doors.ask("GET", "/records/t1/parts/p1", token=doors.token("nurse")), 403, "forbidden")
+    assert await trail_of(doors) == []
+
+
+@pytest.mark.rule("R5-7")
+@pytest.mark.gen_test
+async def test_nothing_is_shown_when_the_trail_is_away(doors, monkeypatch):
+    async def away(entries):
+        raise AutoReconnect("away")
+
+    monkeypatch.setattr(doors.ctx.audit, "add", away)
+    for method in ("GET", "HEAD"):
+        answer = await doors.ask(method, "/records/t1/parts/p1", token=doors.token())
+        assert (answer.status_code, b"p1" in answer.content, answer.headers.get("X-Part")) == (503, False, None)

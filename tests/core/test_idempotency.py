@@ -12,7 +12,7 @@ from tests.core.doors import PartialContext
 @pytest.fixture
 def ctx(io_loop, store):
     io_loop.run_sync(lambda: store.db["idempotency"].delete_many({}))
-    return PartialContext(store, IdempotencyRepository(store), revocations=None, limiter=None)
+    return PartialContext(store, IdempotencyRepository(store), revocations=None, limiter=None, audit=None)
 
 
 def call(ctx, key="k1", *, account="a1", method="POST", path="/visits", body=b"{}") -> Call:

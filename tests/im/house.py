@@ -13,6 +13,7 @@ from tornado.testing import bind_unused_port
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from core import tasks
+from core.audit import AuditTrail
 from core.auth import TokenSigner
 from core.context import Context
 from core.http import HospitalApplication
@@ -22,6 +23,7 @@ from im.commands import COMMANDS
 from im.handlers import REST_ROUTES, SOCKET_ROUTES
 from im.hub import Hub
 from im.journal import Journal
+from storage.audit import AuditEntryRepository
 from storage.bus import Bus
 from storage.conversations import ConversationRepository
 from storage.encryption import FieldCipher
@@ -56,6 +58,7 @@ class PartialContext:
     limiter: Any
     revocations: Any
     journal: Any
+    audit: Any
 
 
 @dataclass
@@ -107,6 +110,7 @@ async def process(
         "conversations": ConversationRepository(store),
         "messages": MessageRepository(store),
         "media": MediaRepository(store),
+        "audit": AuditTrail(AuditEntryRepository(store)),
     } | replaced
     journal = Journal(made["messages"], made["conversations"], made["visits"], bus, CIPHER, clock, rules)
     ctx = cast(

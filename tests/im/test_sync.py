@@ -4,10 +4,11 @@ import asyncio
 import random
 
 import pytest
+from pymongo.errors import AutoReconnect
 
 from im.frames import FRAME_BYTES, reply
 from storage.messages import MessageRepository
-from tests.im.house import add_visit, move_visit
+from tests.im.house import Refused, add_visit, move_visit
 
 pytestmark = pytest.mark.gen_test(timeout=30)
 
@@ -222,3 +223,57 @@ async def test_a_client_that_was_cut_off_again_and_again_has_everything_by_sync_
     messages, *_ = await caught_up(doctor, visit)
     assert [message["seq"] for message in messages] == list(range(1, 37))
     assert {message["body"]["text"]: message["seq"] for message in messages} == acked
+
+
+# --- the audit trail
+
+
+async def trail_of(store, account):
+    entries = await store.db["audit_entries"].find({"actor": account}).to_list(None)
+    return [(one["role"], one["act"], one["subject"], one["address"]) for one in entries]
+
+
+async def test_each_conversation_of_which_messages_are_shown_is_in_the_trail_in_one_write(
+    server, indexed, visit, monkeypatch
+):
+    silent = await add_visit(indexed, doctor=visit.doctor)
+    spoken = await add_visit(indexed, doctor=visit.doctor)
+    doctor = await server.line(visit.doctor, "doctor")
+    for one in (visit, spoken):
+        await doctor.say(one, "您好")
+    writes = []
+    write = server.ctx.audit.add
+
+    async def counted(entries):
+        writes.append(len(entries))
+        await write(entries)
+
+    monkeypatch.setattr(server.ctx.audit, "add", counted)
+    await doctor.request("sync", cursors=None)
+    await doctor.request("sync", cursors={silent.id: 0, visit.id: 1})
+    assert writes == [2]
+    assert sorted(await trail_of(indexed, visit.doctor)) == sorted(
+        ("doctor", "visit.messages", f"visit:{one.id}", "127.0.0.1") for one in (visit, spoken)
+    )
+
+
+async def test_nothing_is_shown_when_the_trail_is_away_and_the_socket_stays(server, visit, monkeypatch):
+    line = await server.line(visit.patient)
+    await line.say(visit, "一")
+
+    async def away(entries):
+        raise AutoReconnect("away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(server.ctx.audit, "add", away)
+        with pytest.raises(Refused) as refused:
+            await line.request("sync", cursors=None)
+    assert refused.value.code == "unavailable"
+    assert len((await line.request("sync", cursors=None))["conversations"][0]["messages"]) == 1
+
+
+async def test_what_is_pushed_to_those_who_take_part_writes_nothing(server, indexed, visit):
+    line = await server.line(visit.patient)
+    await line.say(visit, "一")
+    await line.event("message.created", seq=1)
+    assert await trail_of(indexed, visit.patient) == []

@@ -99,7 +99,9 @@ def a_refund(at: datetime = NOW, **changes: Any) -> Any:
 async def test_the_money_of_a_day_is_found_by_when_it_moved(orders):
     end = NOW + timedelta(days=1)
     for id_, at in (("o1", NOW), ("o2", end - timedelta(milliseconds=1)), ("o3", end), ("o4", None)):
-        await orders.add(an_order(id_, paid_at=at, refund=at and a_refund(at + timedelta(hours=1)), history=[{}]))
+        await orders.add(
+            an_order(id_, paid_at=at, refund=at and a_refund(at + timedelta(hours=1)), history=[{"at": NOW}])
+        )
     assert sorted(ids(await orders.paid_between(NOW, end))) == ["o1", "o2"]
     assert ids(await orders.refunds_between(NOW, end)) == ["o1"]
     assert "history" not in (await orders.paid_between(NOW, end))[0]

@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -17,12 +18,14 @@ from tornado.testing import bind_unused_port
 
 from core.accounts import service
 from core.accounts.handlers import ROUTES
+from core.audit import AuditTrail
 from core.auth import TokenSigner
 from core.context import Context, Secrets
 from core.http import HospitalApplication
 from core.policy import Policy
 from core.ports import Rejected, WeChatUser
 from storage.accounts import AccountRepository
+from storage.audit import AuditEntryRepository
 from storage.bus import Bus
 from storage.encryption import FieldCipher
 from storage.indexes import ensure_indexes
@@ -56,6 +59,7 @@ class PartialContext:
     wechat_patients: Any
     wechat_staff: Any
     sms: Any
+    audit: Any
     second_factor_required: bool = False
 
 
@@ -156,6 +160,7 @@ def ctx(io_loop, indexed, redis, limiter, clock, sms, wechat, wechat_staff) -> C
         wechat_patients=wechat,
         wechat_staff=wechat_staff,
         sms=sms,
+        audit=AuditTrail(AuditEntryRepository(indexed)),
     )
     return cast("Context", made)
 
@@ -165,6 +170,18 @@ def _bus_of(redis):
         return Bus(redis, "test")
 
     return made
+
+
+@pytest.fixture
+def trail(io_loop, indexed) -> Callable[[str], Awaitable[list[tuple[str, str | None]]]]:
+    """The acts and reasons that the audit trail has of an actor since the test began, in no order of their own."""
+    io_loop.run_sync(lambda: indexed.db["audit_entries"].delete_many({}))
+
+    async def told(actor: str) -> list[tuple[str, str | None]]:
+        found = await indexed.db["audit_entries"].find({"actor": actor}).to_list(None)
+        return sorted((one["act"], one["reason"] or "") for one in found)
+
+    return told
 
 
 @pytest.fixture

@@ -75,3 +75,11 @@ async def test_wrong_proofs_lift_nothing_and_lock_the_account(ctx, doctor):
 async def test_nobody_is_lifted_who_is_not_there(ctx, doctor):
     with pytest.raises(Unauthenticated):
         await elevation.elevate(ctx, caller=_caller({**doctor, "_id": "nobody"}), password=PASSWORD)
+
+
+@pytest.mark.gen_test
+async def test_being_lifted_and_being_refused_are_in_the_trail(ctx, doctor, trail):
+    with pytest.raises(Unauthenticated):
+        await elevation.elevate(ctx, caller=_caller(doctor), password="wrong-1")
+    await elevation.elevate(ctx, caller=_caller(doctor), password=PASSWORD)
+    assert [act for act, _ in await trail(doctor["_id"])] == ["elevation.grant", "elevation.refuse"]

@@ -144,3 +144,16 @@ async def test_a_vanished_account_begins_nothing(ctx, lifted):
     await ctx.tickets.keep(elevation._slot(ctx, gone), {"account": "nobody"}, 60)
     with pytest.raises(NotFound):
         await enrolment.begin(ctx, caller=gone)
+
+
+@pytest.mark.gen_test
+async def test_setting_and_removing_the_second_factor_are_in_the_trail(ctx, doctor, caller, trail):
+    await elevation.elevate(ctx, caller=caller, password=PASSWORD)
+    begun = await enrolment.begin(ctx, caller=caller)
+    await enrolment.confirm(ctx, caller=caller, code=_code(ctx, begun["secret"]))
+    await enrolment.remove(ctx, caller=caller)
+    assert [act for act, _ in await trail(doctor["_id"])] == [
+        "elevation.grant",
+        "second_factor.remove",
+        "second_factor.set",
+    ]

@@ -4,6 +4,7 @@ from datetime import timedelta
 import argon2
 import pyotp
 import pytest
+from pymongo.errors import AutoReconnect
 
 from core.accounts import codes, login, rules, second_factor, service
 from core.auth import authenticate
@@ -293,3 +294,51 @@ async def test_a_password_of_the_offices_making_holds_until_its_time(ctx, doctor
         await login.log_in(ctx, **proof)
     assert refused.value.code == "password_expired"
     assert len(await ctx.sessions.of_account(doctor["_id"])) == 1
+
+
+# --- the audit trail
+
+
+@pytest.mark.rule("R6-4")
+@pytest.mark.gen_test
+async def test_logins_failures_and_the_lock_are_in_the_trail(ctx, doctor, trail):
+    for _ in range(5):
+        await _refused(_by_password(ctx, doctor["login"], "wrong-1"))
+    assert await _refused(_by_password(ctx, doctor["login"])) == "locked"
+    await ctx.accounts.forget_tries(doctor["_id"])
+    await _by_password(ctx, doctor["login"])
+    assert await trail(doctor["_id"]) == [
+        ("account.lock", ""),
+        *[("login.refuse", "password")] * 5,
+        ("session.start", "password"),
+    ]
+
+
+@pytest.mark.gen_test
+async def test_whoever_tries_names_and_codes_that_are_none_is_in_the_trail_without_them(ctx, phone, trail):
+    await _refused(_by_password(ctx, "nobody-here", "wrong-1"))
+    await _refused(login.log_in(ctx, audience="patient", method="sms", phone=phone, code="000000"))
+    codes_of_none = {"login_code": "x", "phone_code": "y"}
+    await _refused(login.log_in(ctx, audience="patient", method="wechat", **codes_of_none))
+    assert await trail("anonymous") == [
+        ("login.refuse", "password"),
+        ("login.refuse", "sms"),
+        ("login.refuse", "wechat"),
+    ]
+
+
+@pytest.mark.gen_test
+async def test_a_wrong_code_of_the_second_factor_is_in_the_trail(ctx, doctor, totp, clock, trail):
+    ticket = (await _by_password(ctx, doctor["login"]))["mfa"]["ticket"]
+    await _refused(login.finish(ctx, ticket=ticket, code=six_other_digits(totp.at(clock.now()))))
+    assert await trail(doctor["_id"]) == [("login.refuse", "second_factor")]
+
+
+@pytest.mark.gen_test
+async def test_nobody_is_let_in_when_the_trail_is_away(ctx, doctor, monkeypatch):
+    async def away(entries):
+        raise AutoReconnect("away")
+
+    monkeypatch.setattr(ctx.audit, "add", away)
+    with pytest.raises(AutoReconnect):
+        await _by_password(ctx, doctor["login"])

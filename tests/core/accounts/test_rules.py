@@ -122,3 +122,8 @@ def test_a_made_password_is_one_that_staff_may_have():
 def test_an_unused_session_of_staff_ends_sooner_than_a_patients():
     policy = Policy(staff_session_seconds=900, refresh_token_seconds=7_200)
     assert (rules.unused_seconds("staff", policy), rules.unused_seconds("patient", policy)) == (900, 7_200)
+
+
+def test_the_actor_of_an_account_is_its_owner_in_their_role():
+    actor = rules.actor_of({"_id": "a1", "role": "doctor"})
+    assert (actor.id, actor.role) == ("a1", "doctor")

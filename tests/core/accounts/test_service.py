@@ -160,3 +160,9 @@ async def test_ones_own_sessions_are_shown_without_their_tokens(ctx, doctor):
     (row,) = await service.sessions_of(ctx, caller=caller)
     assert set(row) == {"id", "method", "created_at", "refreshed_at", "expires_at", "current"}
     assert (row["id"], row["method"], row["current"]) == (caller.session, "password", True)
+
+
+@pytest.mark.gen_test
+async def test_a_changed_password_is_in_the_trail(ctx, doctor, trail):
+    await service.change_password(ctx, caller=_caller(doctor), current=PASSWORD, password="brand-new-8")
+    assert [act for act, _ in await trail(doctor["_id"])] == ["account.change_password", "session.start"]

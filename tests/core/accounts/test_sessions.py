@@ -275,3 +275,18 @@ async def test_a_session_is_revoked_by_its_owner_and_by_nobody_else(ctx, doctor,
     assert (revoked, (await _session(ctx, entered))["ending"]) == ([session], "revoked")
     with pytest.raises(Unauthenticated):
         await authenticate(ctx, entered["access_token"])
+
+
+@pytest.mark.gen_test
+async def test_every_end_of_a_session_is_in_the_trail_once(ctx, doctor, trail):
+    stolen = (await sessions.start(ctx, doctor, "sms"))["refresh_token"]
+    await sessions.refresh(ctx, stolen)
+    for _ in range(2):
+        await _refused(ctx, stolen)
+    left = (await sessions.start(ctx, doctor, "sms"))["refresh_token"]
+    for _ in range(2):
+        await sessions.log_out(ctx, left)
+    other = await _session(ctx, await sessions.start(ctx, doctor, "sms"))
+    await sessions.revoke(ctx, doctor["_id"], other["_id"])
+    ends = [act for act, _ in await trail(doctor["_id"]) if act != "session.start"]
+    assert ends == ["session.logout", "session.reused", "session.revoked"]

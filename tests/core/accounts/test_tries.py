@@ -59,3 +59,12 @@ async def test_half_a_login_takes_nothing_off_when_others_were_counted_meanwhile
 async def test_an_account_that_is_gone_has_no_tries(ctx, doctor):
     with pytest.raises(Conflict):
         await tries.take(ctx, {**doctor, "_id": "gone"})
+
+
+@pytest.mark.gen_test
+async def test_the_lock_is_in_the_trail_when_the_last_try_was_wrong_and_not_before(ctx, doctor, trail):
+    for _ in range(5):
+        taken = await tries.take(ctx, doctor)
+        assert await trail(doctor["_id"]) == []
+        await tries.note_wrong(ctx, doctor, taken)
+    assert await trail(doctor["_id"]) == [("account.lock", "")]

@@ -289,3 +289,14 @@ async def test_a_pay_out_that_the_gateway_refuses_leaves_the_refund_where_it_was
     assert isinstance(refused.value.__cause__, Rejected)
     order = await case.order()
     assert (order["refund"]["state"], [one["state"] for one in order["duties"]]) == ("ABNORMAL", ["dead"])
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_whoever_compares_a_day_is_in_the_audit_trail(counting):
+    counting.next_morning()
+    await counting.ctx.store.db["audit_entries"].delete_many({})
+    await counting.admin().post(f"/admin/reconciliation/{counting.day}")
+    entries = await counting.ctx.store.db["audit_entries"].find({}).to_list(None)
+    assert [(one["act"], one["subject"], one["role"]) for one in entries] == [
+        ("reconciliation.run", f"reconciliation:{counting.day}", "admin")
+    ]

@@ -10,6 +10,7 @@ import pytest
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
+from core.audit import AuditTrail
 from core.auth import Caller, TokenSigner
 from core.context import Context, Secrets
 from core.http import HospitalApplication
@@ -19,6 +20,7 @@ from core.media.handlers import ROUTES
 from core.media.workshop import Workshop
 from core.policy import MIB, Policy
 from core.uploads.handlers import ROUTES as UPLOAD_ROUTES
+from storage.audit import AuditEntryRepository
 from storage.files import FileStore
 from storage.indexes import ensure_indexes
 from storage.limits import RateLimiter
@@ -45,6 +47,7 @@ class PartialContext:
     limiter: Any
     revocations: Any
     workshop: Any
+    audit: Any
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +99,7 @@ def ctx(io_loop, indexed, redis, limiter, workshop, clock) -> Context:
         limiter=limiter,
         revocations=Revocations(redis),
         workshop=workshop,
+        audit=AuditTrail(AuditEntryRepository(indexed)),
     )
     return cast("Context", made)
 
