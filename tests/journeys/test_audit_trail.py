@@ -22,6 +22,7 @@ async def told(auditor, subject):
 @pytest.mark.gen_test(timeout=60)
 async def test_a_patient_reads_the_own_record_and_every_look_leaves_a_trace(hospital):
     stage = await in_progress(hospital)
+    await stage.close()
     patient, visit = stage.patient, stage.found["visit"]
     me = (patient.account["id"], "patient")
     picture = visit["attachments"][0]["id"]
@@ -55,6 +56,7 @@ async def test_every_step_of_a_consultation_is_sealed_within_seconds_and_the_cha
     stage = await in_progress(hospital)
     visit = stage.found["visit"]["id"]
     await stage.doctor.post(f"/visits/{visit}/complete")
+    await stage.close()
     auditor = await auditor_of(hospital)
     moves = ("visit.create", "visit.submit", "visit.accept", "visit.complete")
 

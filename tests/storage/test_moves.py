@@ -408,3 +408,22 @@ async def end(things, model, how, key, token, now):
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_order_of_steps_leaves_what_the_model_says(io_loop, docs, things, todo):
     io_loop.run_sync(lambda: compare(things, docs, todo), timeout=10)
+
+
+# --- the audit trail
+
+
+@pytest.mark.rule("R5-7")
+@pytest.mark.gen_test
+async def test_every_step_is_owed_to_the_trail_by_the_update_that_made_it(docs, things):
+    steps = {
+        "added": lambda: things.add(fresh("added") | {"history": [entry()]}),
+        "moved": lambda: things.move("moved", "waiting", "open", entry=entry()),
+        "noted": lambda: things.note("noted", entry=entry("look")),
+        "silent": lambda: things.note("silent", at=NOW, set={"seen": True}),
+        "stood": lambda: things.move("stood", "closed", "open", entry=entry()),
+    }
+    await docs.insert_many([fresh(id_) for id_ in steps if id_ != "added"])
+    for step in steps.values():
+        await step()
+    assert {one["_id"] for one in await things.unaudited(9)} == {"added", "moved", "noted"}

@@ -155,6 +155,7 @@ async def test_a_visit_is_rated_once(visits):
     assert visit["rating"] == {"stars": rated.index(True) + 1}
     assert (visit["version"], visit["updated_at"], visit["duties"]) == (2, later, [owed])
     assert (visit["history"], visit["status"]) == ([entry(later)], "completed")
+    assert [one["_id"] for one in await visits.unaudited(9)] == ["v1"]
     assert not await visits.rate("none", {"stars": 1}, entry=entry(), duty=owed)
 
 
