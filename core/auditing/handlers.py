@@ -6,6 +6,7 @@ from typing import Any, Final
 import structlog
 from tornado.iostream import StreamClosedError
 
+from core.accounts import elevation
 from core.auditing import schemas, service
 from core.errors import AWAY
 from core.http import ApiHandler, endpoint
@@ -49,10 +50,19 @@ class ExportHandler(ApiHandler):
     """A period as a file."""
 
     @endpoint(
-        roles=AUDITOR, summary="导出审计记录", query=schemas.ExportQuery(), media_type=LINES, audits="audit.export"
+        roles=AUDITOR,
+        summary="导出审计记录",
+        query=schemas.ExportQuery(),
+        media_type=LINES,
+        errors=("elevation_required",),
+        audits="audit.export",
     )
     async def get(self, query: dict[str, Any]) -> None:
-        """One entry a line, oldest first. A connection that ends without its last chunk is not the whole period."""
+        """One entry a line, oldest first. A connection that ends without its last chunk is not the whole period.
+
+        The trail leaves the house with it, so a fresh proof is asked for (R6-4).
+        """
+        await elevation.require(self.ctx, self.caller)
         await self.note_read()
         self.set_header("Content-Type", LINES)
         self.set_header("Content-Disposition", 'attachment; filename="audit.ndjson"')

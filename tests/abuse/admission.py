@@ -227,6 +227,9 @@ OFFICE: Final = [
     # A number that the law bounds asks for a fresh proof (R6-4).
     api("PATCH /admin/settings", {"admin": PROOF}, {"values": {"retain_record_years": 20}}),
     api("GET /admin/settings/history", group(("admin", "auditor"), OK)),
+    api("GET /audit", {"auditor": OK}),
+    api("GET /audit/chain", {"auditor": OK}),
+    api("GET /audit/export?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z", {"auditor": PROOF}),
     api("GET /admin/staff", group(KEEPERS, OK)),
     api("POST /admin/staff", group(KEEPERS, INVALID), {}),
     # Workers are made by the hospital's administrator, administrators by that of security (R6-3).

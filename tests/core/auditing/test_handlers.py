@@ -8,14 +8,17 @@ from pymongo.errors import AutoReconnect
 from core.auditing import sealing
 from core.wire import rfc3339
 from scripts.acting import Refused
-from tests.core.partial import caller_of
+from tests.core.partial import caller_of, lift
 
 pytestmark = pytest.mark.gen_test(timeout=30)
 
 
 @pytest.fixture
-def auditor(trail):
-    return trail.house.person(caller_of("auditor", "auditor"))
+def auditor(trail, io_loop):
+    """The auditor, who has just proven themselves again."""
+    auditor = caller_of("auditor", "auditor")
+    io_loop.run_sync(lambda: lift(trail.ctx, auditor))
+    return trail.house.person(auditor)
 
 
 def span(trail):
@@ -77,6 +80,14 @@ async def test_an_export_is_a_file_of_lines(trail, auditor):
     with pytest.raises(Refused) as refused:
         await auditor.get("/audit/export")
     assert refused.value.code == "invalid"
+
+
+@pytest.mark.rule("R6-4")
+async def test_an_export_without_a_fresh_proof_is_refused(trail):
+    with pytest.raises(Refused) as refused:
+        await trail.house.person(caller_of("auditor", "other_auditor")).get("/audit/export", **span(trail))
+    assert refused.value.code == "elevation_required"
+    assert await trail.every() == []
 
 
 async def test_an_export_that_cannot_go_on_does_not_end_as_if_it_were_whole(trail, auditor, monkeypatch):
