@@ -131,12 +131,21 @@ async def _numbers(bare: Bare, turn: Turn) -> None:
     await asked.to_list(None)
 
 
+async def _audit(bare: Bare, turn: Turn) -> None:
+    now = datetime.now(UTC)
+    named = {"_id": secrets.token_hex(13), "at": now, "actor": turn.account, "role": "patient", "act": "visit.read"}
+    unsealed = {"frm": None, "to": None, "reason": None, "request": secrets.token_hex(13), "block": 0}
+    entry = {**named, **unsealed, "subject": f"visit:{turn.visit}", "address": "127.0.0.1", "retain_until": now}
+    await bare.db["audit_entries"].insert_many([entry], ordered=False)
+
+
 ORDER: Final = Call("the order of the visit", "find", "orders", _order)
 SHOWN: Final = (
     ORDER,
     Call("the chat's last number as noted", "find", "conversations", _hint),
     Call("the numbers above it", "find", "messages", _numbers),
 )
+AUDIT: Final = Call("who was shown what", "insert", "audit_entries", _audit)
 
 # --- creating -------------------------------------------------------------------------------------------
 
@@ -232,8 +241,8 @@ def _run(duty: Call) -> tuple[Call, ...]:
 
 
 CALLS: Final[Mapping[str, Sequence[Call]]] = {
-    "list": (STANDING, Call("the page", "aggregate", "visits", _page)),
-    "detail": (STANDING, VISIT, *SHOWN),
+    "list": (STANDING, Call("the page", "aggregate", "visits", _page), AUDIT),
+    "detail": (STANDING, VISIT, *SHOWN, AUDIT),
     "create": (
         STANDING,
         Call("visits an hour", "EVALSHA", "limit", _hit),
