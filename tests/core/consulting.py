@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from app import serving
+from app.settings import Settings
 from core.auth import Caller
 from core.context import Context
 from core.directory import service as directory
@@ -47,6 +48,7 @@ class House:
     doctor: Caller
     free_doctor: Caller
     other_doctor: Caller
+    settings: Settings
 
     @property
     def ctx(self) -> Context:
@@ -285,7 +287,7 @@ async def open_house(
     process = await serving.start(settings, "api", clock=clock)
     async with httpx.AsyncClient(timeout=30) as http:
         doctors = [caller_of("doctor") for _ in range(3)]
-        house = House(process, http, urls["wechat_pay"], *doctors)
+        house = House(process, http, urls["wechat_pay"], *doctors, settings=settings)
         try:
             await _furnish(house)
             yield house
