@@ -9,7 +9,7 @@ import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,24 +88,29 @@ class Ground:
         return Target(port, application.pid)
 
     def strangers(self, count: int) -> list[Seat]:
-        """Seats with valid tokens of accounts that need not exist: a hello reads no account."""
-        keys = {name: base64.b64decode(key) for name, key in json.loads(self._launcher.env["TOKEN_KEYS"]).items()}
-        signer = TokenSigner(keys, self._launcher.env["TOKEN_KEY"])
-        now = SystemClock().now()
-        seats = []
-        for _ in range(count):
-            account = new_id()
-            token = signer.issue(
-                account=account,
-                role="patient",
-                audience="patient",
-                session=new_id(),
-                epoch=0,
-                now=now,
-                seconds=TOKEN_SECONDS,
-            )
-            seats.append(Seat("/ws", token, f"bench-{account[-8:]}"))
-        return seats
+        """Seats of nobody in particular."""
+        return strangers(self._launcher.env, count)
+
+
+def strangers(env: Mapping[str, str], count: int) -> list[Seat]:
+    """Seats with valid tokens of accounts that need not exist: a hello reads no account. `env` is the hospital's."""
+    keys = {name: base64.b64decode(key) for name, key in json.loads(env["TOKEN_KEYS"]).items()}
+    signer = TokenSigner(keys, env["TOKEN_KEY"])
+    now = SystemClock().now()
+    seats = []
+    for _ in range(count):
+        account = new_id()
+        token = signer.issue(
+            account=account,
+            role="patient",
+            audience="patient",
+            session=new_id(),
+            epoch=0,
+            now=now,
+            seconds=TOKEN_SECONDS,
+        )
+        seats.append(Seat("/ws", token, f"bench-{account[-8:]}"))
+    return seats
 
 
 @asynccontextmanager

@@ -97,7 +97,7 @@ class Trial:
         return random.Random(self._chance.random())  # noqa: S311 - as above
 
     async def run(self) -> Outcome:
-        """Until all that was said is acknowledged and everybody has caught up. SoakFailed when it comes to no such end."""
+        """Until all that was said is acknowledged and everybody has caught up; SoakFailed when that does not come."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         deadline = loop.call_later(self._course.seconds, self._give_over)
