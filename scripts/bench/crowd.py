@@ -20,7 +20,9 @@ from scripts.bench.client import Client, LoadFailed, Seat
 from scripts.returning import LONGEST_SECONDS, OVERLOADED, pause_before
 
 # A hello that is not answered by then is given up, as a person's program would.
-HELLO_SECONDS: Final = 10.0
+HELLO_SECONDS: Final = 20.0
+# How many come in a second at first: what they meet then is no storm.
+ARRIVALS_PER_SECOND: Final = 200.0
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,16 @@ class Crowd:
 
     async def run(self) -> None:
         """Everybody comes, and comes back."""
-        await asyncio.gather(*(tasks.spawn("crowd.guest", self._come_and_go(seat)) for seat in self._guests.seats))
+        coming = len(self._guests.seats) / ARRIVALS_PER_SECOND
+        await asyncio.gather(
+            *(
+                tasks.spawn("crowd.guest", self._come_and_go(seat, self._chance.uniform(0, coming)))
+                for seat in self._guests.seats
+            )
+        )
 
-    async def _come_and_go(self, seat: Seat) -> None:
+    async def _come_and_go(self, seat: Seat, after: float) -> None:
+        await asyncio.sleep(after)
         tries = 0
         while True:
             came_in, code, reason = await self._stay(Client(seat))

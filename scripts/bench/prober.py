@@ -65,7 +65,10 @@ class Prober:
             self._let_go()
         now = time.perf_counter()
         if not is_good:
-            self._asked.failures += 1
+            # Those that fell due meanwhile would have had no answer either.
+            missed = max(0, int((now - self._due) / self._pause))
+            self._asked.failures += 1 + missed
+            self._due += missed * self._pause
             return
         self._asked.latencies.append(now - due)
         self._asked.longest_gap = max(self._asked.longest_gap, now - self._answered_at)

@@ -13,6 +13,7 @@ from core.policy import Policy
 from im import hub as hubs
 from im.frames import FRAME_BYTES, Close
 from im.outgoing import BYTES
+from scripts.bench import crowd as crowds
 from scripts.bench.client import Seat
 from scripts.bench.crowd import Crowd, Guests
 from tests.im.house import add_visit, token, until
@@ -140,6 +141,7 @@ async def test_too_many_at_once_are_shed_with_4013_and_a_time(start, visit):
 
 async def test_those_who_were_shed_come_at_times_of_their_own_and_all_get_in(start, monkeypatch):
     monkeypatch.setattr(hubs, "_AWAY_MS", (50, 400))
+    monkeypatch.setattr(crowds, "ARRIVALS_PER_SECOND", 1_000.0)
     process = await start(policy=Policy(socket_accepts_per_second=20))
     seats = [Seat("/ws", token(process.ctx, new_id()), "phone") for _ in range(60)]
     told: asyncio.Queue[dict[str, int]] = asyncio.Queue()
