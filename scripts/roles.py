@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from app.settings import Settings
 from scripts.bootstrap import ROOT, CannotStart
 from scripts.data_folder import DataFolder
 from scripts.embedded import Embedded, free_port
@@ -45,6 +46,11 @@ class Roles:
     def env(self) -> Mapping[str, str]:
         """What its processes are started with: addresses of the stores, keys."""
         return self._launcher.env
+
+    @property
+    def database(self) -> str:
+        """The name of its database."""
+        return self.env.get("MONGO_DATABASE", Settings.mongo_database)
 
     def pid(self, name: str) -> int | None:
         """The part's process; None while it is dead."""

@@ -45,14 +45,18 @@ class Flow:
         """One more was acknowledged."""
         self.acked += 1
         while self._waiting and self._waiting[0][0] <= self.acked:
+            self._wake(1)
+
+    def _wake(self, first: int) -> None:
+        for _ in range(first):
             _, _, waiting = heapq.heappop(self._waiting)
             if not waiting.done():
                 waiting.set_result(None)
 
     async def more(self, messages: int) -> None:
-        """Wait until so many more have been acknowledged. SoakFailed when nothing is for a long time."""
+        """Wait until so many more have been acknowledged, or no more are said. SoakFailed when nothing is for long."""
         wanted = self.acked + messages
-        while self.acked < wanted:
+        while self.acked < wanted and self.goes_on:
             before = self.acked
             waiting = asyncio.get_running_loop().create_future()
             heapq.heappush(self._waiting, (wanted, next(self._order), waiting))
@@ -67,3 +71,5 @@ class Flow:
         self._ended = True
         if at_once:
             self._wanted = self.said
+        if not self.goes_on:
+            self._wake(len(self._waiting))

@@ -7,7 +7,7 @@ the same.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import chain, count
@@ -37,8 +37,8 @@ _DEAD_SECONDS: Final = 0.5
 # Parts that may be dead at the same time; all the others live and are talked to.
 _DEAD_AT_ONCE: Final = 2
 _CUT_AFTER: Final = (5, 60)
-_SETTLE_SECONDS: Final = 120.0
-_READ_SECONDS: Final = 60.0
+# For what is left to be done when nothing new is said: acks of what is under way, and catching up, each.
+_SETTLE_SECONDS: Final = 180.0
 _WINDOW: Final = 500
 
 
@@ -81,13 +81,12 @@ class Trial:
         self._course = course
         self._roles = roles
         self._chance = random.Random(course.seed)  # noqa: S311 - a run is repeated from it
-        self._http = http
         self.flow = Flow(course.messages)
         self._sockets = [roles.ports[name] for name, role in PROCESSES.items() if role == "im"]
         self.members = [Member(seat, self._sockets, self.flow, self._fork()) for seat in seats]
         firsts = {member.seat.conversation: member.seat for member in reversed(self.members)}
-        self._url = f"http://{LOOPBACK}:{roles.ports['api']}"
-        self.readers = [Reader(seat, http, self._url, self._fork()) for seat in firsts.values()]
+        url = f"http://{LOOPBACK}:{roles.ports['api']}"
+        self.readers = [Reader(seat, http, url, self._fork()) for seat in firsts.values()]
         self._places = asyncio.Semaphore(_DEAD_AT_ONCE)
         self._locks = {name: asyncio.Lock() for name in roles.names}
         self.kills: Counter[str] = Counter()
@@ -107,10 +106,10 @@ class Trial:
         try:
             await self._strike()
             self.flow.end()
-            await self._together("members did not get all of theirs acknowledged", self._settled(), loop, deadline)
+            await self._in_time(self._settled(), "members did not get all of theirs acknowledged")
             await tasks.stop(cutting, *reading)
-            await self._together("members did not catch up", self._catch_up(), loop)
-            await self._together("readers did not catch up", self._read_up(), loop)
+            await self._in_time(self._catch_up(), "members did not catch up")
+            await self._in_time(self._read_up(), "readers did not catch up")
             verdict = await self._judge()
         finally:
             deadline.cancel()
@@ -122,13 +121,9 @@ class Trial:
     def _give_over(self) -> None:
         self.flow.end(at_once=True)
 
-    async def _together(
-        self, otherwise: str, work: Any, loop: asyncio.AbstractEventLoop, deadline: asyncio.TimerHandle | None = None
-    ) -> None:
-        """Within a time that begins when nothing new is said any more."""
-        spare = max(0.0, deadline.when() - loop.time()) if deadline is not None else 0.0
+    async def _in_time(self, work: Awaitable[Any], otherwise: str) -> None:
         try:
-            await asyncio.wait_for(work, spare + _SETTLE_SECONDS)
+            await asyncio.wait_for(work, _SETTLE_SECONDS)
         except TimeoutError:
             missing = self.flow.said - self.flow.acked
             raise SoakFailed(f"{otherwise}; {missing} of {self.flow.said} have no ack") from None
@@ -162,7 +157,7 @@ class Trial:
             self._places.release()
 
     async def _cut(self) -> None:
-        while True:
+        while self.flow.goes_on:
             await self.flow.more(self._chance.randint(*_CUT_AFTER))
             self.cuts += self._chance.choice(self.members).cut()
 
@@ -184,7 +179,7 @@ class Trial:
     async def _judge(self) -> Verdict:
         """Beside those who were there, one who comes when all is over hears everything from the first message on."""
         verdict = Verdict()
-        store = await Store.open(self._roles.env["MONGO_URI"], "internet_hospital")
+        store = await Store.open(self._roles.env["MONGO_URI"], self._roles.database)
         try:
             for reader in self.readers:
                 there = [one for one in self.members if one.seat.conversation == reader.seat.conversation]
@@ -204,7 +199,7 @@ class Trial:
         late = Member(seat.on("late"), self._sockets, silent, self._fork())
         living = tasks.spawn("soak.newcomer", late.run())
         try:
-            await asyncio.wait_for(late.settled.wait(), _READ_SECONDS + _SETTLE_SECONDS)
+            await asyncio.wait_for(late.settled.wait(), _SETTLE_SECONDS)
         except TimeoutError:
             raise SoakFailed("a newcomer did not catch up") from None
         finally:

@@ -47,6 +47,15 @@ async def test_who_waits_for_more_is_woken_by_the_last_of_it():
     await waiting[0]
 
 
+async def test_who_waits_is_let_go_when_nothing_more_is_said():
+    flow = Flow(100)
+    waiting = tasks.spawn("test.more", flow.more(3))
+    await asyncio.sleep(0)
+    flow.end(at_once=True)
+    await waiting
+    await flow.more(3)
+
+
 async def test_a_chat_that_has_stopped_is_told(monkeypatch):
     monkeypatch.setattr(flows, "STUCK_SECONDS", 0.05)
     with pytest.raises(SoakFailed, match="nothing was acknowledged"):

@@ -93,6 +93,15 @@ async def test_parts_fall_until_enough_has_been_said(monkeypatch):
 
 
 @pytest.mark.gen_test
+async def test_when_the_time_is_over_the_rounds_are_ended_and_nobody_waits_for_more(monkeypatch):
+    monkeypatch.setattr(trials, "_DEAD_SECONDS", 0.0)
+    trial, parts = a_trial(rounds=2, messages=1_000_000)
+    trial._give_over()
+    await asyncio.wait_for(asyncio.gather(trial._strike(), trial._cut()), 10)
+    assert (trial.kills, trial.flow.said) == (dict.fromkeys(parts.names, 2), 0)
+
+
+@pytest.mark.gen_test
 async def test_the_same_seed_draws_the_same_victims():
     first, again = (list(a_trial(rounds=2)[0]._victims()) for _ in range(2))
     assert (first, len(first)) == (again, 12)
