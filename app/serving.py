@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from weakref import WeakSet
@@ -13,7 +12,7 @@ from tornado.netutil import bind_sockets
 
 from app.settings import BadSettings, Settings
 from app.wiring import PERIODIC, Hospital, open_hospital, routes_of
-from core import metrics, tasks
+from core import lag, metrics, tasks
 from core.context import Context
 from core.errors import AWAY
 from core.http import DRAINED_BODY, HospitalApplication
@@ -21,7 +20,6 @@ from core.ids import Clock
 
 log = structlog.get_logger()
 
-LAG_PROBE_SECONDS: Final = 0.5
 # Requests that were being answered when the stop came get this long to finish.
 DRAIN_SECONDS: Final = 10.0
 # Between two looks at whether they have: nothing tells of the last byte having left.
@@ -73,7 +71,7 @@ class Process:
         self._server = server
         self._application = application
         self._drain_seconds = drain_seconds
-        self._loops: list[asyncio.Task[Any]] = [tasks.spawn("loop.lag", _probe_lag())]
+        self._loops: list[asyncio.Task[Any]] = [tasks.spawn("loop.lag", lag.probe(metrics.LOOP_LAG.observe))]
         if role in ("all", "worker"):
             self._loops.append(tasks.spawn("worker.duties", hospital.ctx.duties.run_forever()))
             self._loops += [
@@ -136,13 +134,6 @@ def _bind(settings: Settings) -> list[socket.socket]:
         raise BadSettings(
             f"cannot listen on {settings.listen_host}:{settings.listen_port}: {error.strerror}"
         ) from error
-
-
-async def _probe_lag() -> None:
-    while True:
-        before = time.monotonic()
-        await asyncio.sleep(LAG_PROBE_SECONDS)
-        metrics.LOOP_LAG.set(max(0.0, time.monotonic() - before - LAG_PROBE_SECONDS))
 
 
 async def _repeat(seconds: float, run: Callable[[Context], Awaitable[Any]], ctx: Context) -> None:

@@ -7,7 +7,7 @@ under its own name in upper case. `describe()` is the table in docs/operations.m
 import base64
 import json
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -66,7 +66,7 @@ class Settings:
     public_url: str = named("http://127.0.0.1:8080", "how the outside reaches this hospital: callbacks, links")
     proxy_headers: bool = named(False, "trust X-Forwarded-For and -Proto of the proxy in front")
     drain_seconds: int = named(20, "over how long a stopping process sends its sockets elsewhere")
-    production: bool = named(False, "refuse demo secrets and embedded stores")
+    production: bool = named(False, "refuse demo secrets, embedded stores, plain HTTP, logins without second factor")
     staff_second_factor: str = named("optional", "`required`: staff log in with a second factor only, or `optional`")
     log_level: str = named("info", "`debug`, `info`, `warning` or `error`")
     token_keys: str = named(..., 'JSON {"key id": "base64 of 32 bytes"}: access tokens', secret=True)
@@ -138,6 +138,16 @@ def vendor_file(path: str, needed: Collection[str]) -> dict[str, Any]:
         if name not in found:
             raise BadSettings(f"{path} lacks {name}")
     return found
+
+
+def part_of(path: str, found: Mapping[str, Any], *names: str) -> Any:
+    """What stands in a vendor's file under these names, one within the other; `BadSettings` when it is not there."""
+    part: Any = found
+    for depth, name in enumerate(names, 1):
+        if not isinstance(part, Mapping) or name not in part:
+            raise BadSettings(f"{path} lacks {'.'.join(names[:depth])}")
+        part = part[name]
+    return part
 
 
 def describe() -> list[dict[str, str]]:
@@ -212,19 +222,37 @@ def _refuse_contradictions(settings: Settings) -> None:
 
 
 def _refuse_weak_store(settings: Settings) -> None:
-    """Only the embedded server, which production refuses, may be written to without the driver's own repeats."""
-    weak = weak_points(settings.mongo_uri)
-    if any(settings.production or not fault.startswith("retrywrites") for fault in weak):
-        raise BadSettings(f"MONGO_URI weakens durability; it must say {', '.join(weak)}")
+    """Nowhere is a write acknowledged that may be lost; only the embedded server does without the driver's repeats."""
+    weak = [fault for fault in weak_points(settings.mongo_uri) if not fault.startswith("retrywrites")]
+    if weak:
+        raise BadSettings(_weak(weak))
+
+
+def _weak(faults: list[str]) -> str:
+    return f"MONGO_URI weakens durability; it must say {', '.join(faults)}"
 
 
 def _refuse_demo(settings: Settings) -> None:
-    """Production starts neither with demo keys nor with links that others can read."""
-    for name in ("token_key", "field_key"):
-        if getattr(settings, name).startswith(DEMO_MARK):
-            raise BadSettings(f"{name.upper()} names a demo key; production needs its own")
-    for name in ("public_url", "wechat_pay_url", "wechat_url", "sms_url", "identity_url"):
-        if not getattr(settings, name).startswith("https://"):
-            raise BadSettings(f"{name.upper()} must be https in production")
+    """Production starts with nothing that is good enough for a demonstration; all of it is told in one line."""
+    faults = list(_unfit_for_production(settings))
+    if faults:
+        raise BadSettings("; ".join(faults))
+
+
+def _unfit_for_production(settings: Settings) -> Iterator[str]:
+    """Each begins with the name of its setting. What only the stores themselves can tell, `app/wiring.py` asks them."""
+    names: tuple[Literal["token_keys"], Literal["field_keys"]] = ("token_keys", "field_keys")
+    for name in names:
+        # A key that only reads is as good as one that signs, to who made it for a demonstration.
+        if any(kid.startswith(DEMO_MARK) for kid in keys_of(settings, name)):
+            yield f"{name.upper()} holds a demo key; production needs its own"
+    weak = weak_points(settings.mongo_uri)
+    if weak:
+        yield _weak(weak)
+    for link in ("public_url", "wechat_pay_url", "wechat_url", "sms_url", "identity_url"):
+        if not getattr(settings, link).startswith("https://"):
+            yield f"{link.upper()} must be https in production"
+    if not settings.proxy_headers:
+        yield "PROXY_HEADERS must be true in production: TLS ends at the proxy, which tells who asks"
     if settings.staff_second_factor != "required":
-        raise BadSettings("STAFF_SECOND_FACTOR must be required in production")
+        yield "STAFF_SECOND_FACTOR must be required in production"

@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
-from app.settings import Settings, key_of, keys_of, vendor_file
+from app.settings import BadSettings, Settings, key_of, keys_of, part_of, vendor_file
+from core import jobs
 from core.accounts import handlers as account_handlers
 from core.auth import TokenSigner
 from core.backoffice import handlers as backoffice_handlers
@@ -25,23 +27,30 @@ from core.jobs import DutyFunction, DutyRunner
 from core.media import handlers as media_handlers
 from core.media import jobs as media_jobs
 from core.media.workshop import Workshop, memory_for
+from core.notices import jobs as notice_jobs
+from core.notices import service as notices
 from core.openapi import document
 from core.orders import handlers as order_handlers
 from core.orders import jobs as order_jobs
 from core.patients import handlers as patient_handlers
-from core.ports import SmsTemplate
+from core.ports import SMS_VALUES, WECHAT_VALUES, SmsTemplate, WeChatTemplate
 from core.ratings import handlers as rating_handlers
 from core.ratings import jobs as rating_jobs
+from core.uploads import handlers as upload_handlers
+from core.uploads import jobs as upload_jobs
 from core.visits import handlers as visit_handlers
 from core.visits import jobs as visit_jobs
 from im import asyncapi
 from im import handlers as chat_handlers
+from im.absent import AbsentMembers
 from im.hub import Hub
 from im.journal import Journal
 from integrations.identity.verifier import IdentityConfig, TencentIdentityVerifier
 from integrations.sms.sender import SmsConfig, TemplateForm, TencentSms
 from integrations.tencent_cloud import Credentials
-from integrations.wechat_login.client import WeChatLoginClient, WeChatLoginConfig
+from integrations.wechat_login.calls import MiniProgram, WeChatCalls
+from integrations.wechat_login.client import WeChatLoginClient
+from integrations.wechat_login.messages import MessageTemplate, WeChatMessageClient
 from integrations.wechat_pay.config import WeChatPayConfig
 from integrations.wechat_pay.gateway import WeChatPay
 from storage.accounts import AccountRepository
@@ -61,9 +70,11 @@ from storage.media import MediaRepository
 from storage.messages import MessageRepository
 from storage.migrations import migrate
 from storage.mongo import Store
+from storage.notices import NoticeRepository
 from storage.orders import OrderRepository
 from storage.patient_groups import PatientGroupRepository
 from storage.patients import PatientRepository
+from storage.pieces import PieceStore
 from storage.quick_replies import QuickReplyRepository
 from storage.ratings import RatingRepository
 from storage.reconciliations import ReconciliationRepository
@@ -73,6 +84,7 @@ from storage.sessions import SessionRepository
 from storage.settings_changes import SettingsChangeRepository
 from storage.tickets import Tickets
 from storage.token_cache import SharedTokenCache
+from storage.uploads import UploadRepository
 from storage.versions import VersionRepository
 from storage.visits import VisitRepository
 
@@ -85,6 +97,7 @@ REST_ROUTES: Final[list[Any]] = [
     *directory_handlers.ROUTES,
     *patient_handlers.ROUTES,
     *media_handlers.ROUTES,
+    *upload_handlers.ROUTES,
     *visit_handlers.ROUTES,
     *rating_handlers.ROUTES,
     *desk_handlers.ROUTES,
@@ -95,10 +108,21 @@ REST_ROUTES: Final[list[Any]] = [
 ]
 SOCKET_ROUTES: Final[list[Any]] = [*chat_handlers.SOCKET_ROUTES]
 
-DUTIES: Final[Mapping[str, DutyFunction]] = {**order_jobs.DUTIES, **visit_jobs.DUTIES, **rating_jobs.DUTIES}
+DUTIES: Final[Mapping[str, DutyFunction]] = {
+    **order_jobs.DUTIES,
+    **visit_jobs.DUTIES,
+    **rating_jobs.DUTIES,
+    **notice_jobs.DUTIES,
+}
 DEADLINES: Final[Mapping[str, DutyFunction]] = {**visit_jobs.DEADLINES, **order_jobs.DEADLINES}
 # Seconds between two runs, and what is run; by whichever worker comes first.
-PERIODIC: Final[list[tuple[int, Callable[[Context], Awaitable[Any]]]]] = [*media_jobs.PERIODIC, *cashier_jobs.PERIODIC]
+PERIODIC: Final[list[tuple[int, Callable[[Context], Awaitable[Any]]]]] = [
+    *jobs.PERIODIC,
+    *media_jobs.PERIODIC,
+    *upload_jobs.PERIODIC,
+    *cashier_jobs.PERIODIC,
+    *notice_jobs.PERIODIC,
+]
 
 
 @dataclass
@@ -162,6 +186,8 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
     process = new_id()
     store = await Store.open(settings.mongo_uri, settings.mongo_database, driver=settings.mongo_driver)  # type: ignore[arg-type]  # checked by app.settings
     closers.append(store.close)
+    if settings.production and (unfit := await store.unfit_for_production()):
+        raise BadSettings(f"MONGO_URI {' and '.join(unfit)}; production needs a MongoDB replica set")
     await store.ping_write(clock.now())
     await migrate(store, now=clock.now, holder=process)
     redis = connect(settings.redis_url)
@@ -182,6 +208,7 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
     conversations = ConversationRepository(store)
     visits = VisitRepository(store)
     orders = OrderRepository(store)
+    notice_documents = NoticeRepository(store)
     doctors = DoctorRepository(store)
     departments = DepartmentRepository(store)
     settings_changes = SettingsChangeRepository(store)
@@ -194,7 +221,10 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
     live.on_change.append(catalogue.forget_offers)
     await catalogue.start()
     closers.append(catalogue.stop)
+    absent = AbsentMembers(bus, clock)
+    closers.append(absent.stop)  # after the journal's: what it stores at last is owed too
     journal = Journal(messages, conversations, visits, bus, cipher, clock, live.policy)
+    journal.on_stored = absent.stored
     journal.start()
     closers.append(journal.stop)
     ctx = Context(
@@ -217,6 +247,7 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
         patients=PatientRepository(store),
         media=MediaRepository(store),
         visits=visits,
+        notices=notice_documents,
         orders=orders,
         reconciliations=ReconciliationRepository(store),
         ratings=RatingRepository(store),
@@ -226,6 +257,8 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
         messages=messages,
         idempotency=IdempotencyRepository(store),
         files=FileStore(store),
+        uploads=UploadRepository(store),
+        pieces=PieceStore(store),
         bus=bus,
         limiter=limiter,
         revocations=Revocations(redis),
@@ -238,7 +271,8 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
         journal=journal,
         **vendors,
     )
-    duties.bind(ctx, {"visits": visits, "orders": orders})
+    duties.bind(ctx, {"visits": visits, "orders": orders, "notices": notice_documents})
+    absent.owe = partial(notices.owe, ctx)
     hub = Hub(ctx)
     hub.start()
     closers.append(hub.stop)
@@ -247,15 +281,9 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
 
 async def _vendors(settings: Settings, clock: Clock, redis: Any, closers: list[Closer]) -> dict[str, Any]:
     """The outside systems' adapters, started."""
-    wechat = vendor_file(settings.wechat_file, ("patient", "staff"))
     tencent = vendor_file(settings.tencent_file, ("secret_id", "secret_key", "sms_app_id", "sign_name", "templates"))
     credentials = Credentials(tencent["secret_id"], tencent["secret_key"])
-    templates = {
-        template: TemplateForm(
-            tencent["templates"][template]["id"], tuple(tencent["templates"][template]["parameters"])
-        )
-        for template in SmsTemplate
-    }
+    templates = {template: _sms_template(settings.tencent_file, tencent, template) for template in SmsTemplate}
     made: dict[str, Any] = {
         "payment": WeChatPay(
             WeChatPayConfig.read(
@@ -271,14 +299,45 @@ async def _vendors(settings: Settings, clock: Clock, redis: Any, closers: list[C
         ),
         "identity": TencentIdentityVerifier(IdentityConfig(credentials, settings.identity_url), now=clock.now),
     }
-    for audience, name in (("patient", "wechat_patients"), ("staff", "wechat_staff")):
-        app = wechat[audience]
-        made[name] = WeChatLoginClient(
-            WeChatLoginConfig(app["appid"], app["secret"], endpoint=settings.wechat_url),
-            SharedTokenCache(redis, f"wechat:{app['appid']}"),
-        )
     for name, adapter in made.items():
         await adapter.start()
         # The gateway's `close` closes an order.
         closers.append(adapter.stop if name == "payment" else adapter.close)
+    return {**made, **await _mini_programs(settings, redis, closers)}
+
+
+async def _mini_programs(settings: Settings, redis: Any, closers: list[Closer]) -> dict[str, Any]:
+    """What each of the two mini-programs offers, over one connection and one access token."""
+    wechat = vendor_file(settings.wechat_file, ("patient", "staff"))
+    made: dict[str, Any] = {}
+    for audience, name in (("patient", "wechat_patients"), ("staff", "wechat_staff")):
+        appid, secret = (part_of(settings.wechat_file, wechat, audience, part) for part in ("appid", "secret"))
+        calls = WeChatCalls(
+            MiniProgram(appid, secret, endpoint=settings.wechat_url), SharedTokenCache(redis, f"wechat:{appid}")
+        )
+        await calls.start()
+        closers.append(calls.close)
+        made[name] = WeChatLoginClient(calls)
+        templates = {
+            template: _wechat_template(settings.wechat_file, wechat, audience, template) for template in WeChatTemplate
+        }
+        made[f"{audience}_messages"] = WeChatMessageClient(calls, templates)
     return made
+
+
+def _sms_template(file: str, tencent: Mapping[str, Any], template: SmsTemplate) -> TemplateForm:
+    id_, parameters = (part_of(file, tencent, "templates", template, part) for part in ("id", "parameters"))
+    if set(parameters) != SMS_VALUES[template]:
+        wanted = ", ".join(sorted(SMS_VALUES[template])) or "none"
+        raise BadSettings(f"{file}: the parameters of templates.{template} must be {wanted}")
+    return TemplateForm(id_, tuple(parameters))
+
+
+def _wechat_template(file: str, wechat: Mapping[str, Any], audience: str, template: WeChatTemplate) -> MessageTemplate:
+    id_, page, places = (
+        part_of(file, wechat, audience, "templates", template, part) for part in ("id", "page", "fields")
+    )
+    if not set(places.values()) <= WECHAT_VALUES[template]:
+        known = ", ".join(sorted(WECHAT_VALUES[template]))
+        raise BadSettings(f"{file}: the fields of {audience}.templates.{template} may hold {known}")
+    return MessageTemplate(id_, page, places)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from core.jobs import DutyRunner
     from core.media.workshop import Workshop
     from core.policy import Policy
-    from core.ports import IdentityVerifier, Journal, PaymentGateway, SmsSender, WeChatLogin
+    from core.ports import IdentityVerifier, Journal, PaymentGateway, SmsSender, WeChatLogin, WeChatMessages
     from storage.accounts import AccountRepository
     from storage.bus import Bus
     from storage.consent_texts import ConsentTextRepository
@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from storage.media import MediaRepository
     from storage.messages import MessageRepository
     from storage.mongo import Store
+    from storage.notices import NoticeRepository
     from storage.orders import OrderRepository
     from storage.patient_groups import PatientGroupRepository
     from storage.patients import PatientRepository
+    from storage.pieces import PieceStore
     from storage.quick_replies import QuickReplyRepository
     from storage.ratings import RatingRepository
     from storage.reconciliations import ReconciliationRepository
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from storage.sessions import SessionRepository
     from storage.settings_changes import SettingsChangeRepository
     from storage.tickets import Tickets
+    from storage.uploads import UploadRepository
     from storage.visits import VisitRepository
 
 
@@ -81,6 +84,7 @@ class Context:
     patients: PatientRepository
     media: MediaRepository
     visits: VisitRepository
+    notices: NoticeRepository
     orders: OrderRepository
     reconciliations: ReconciliationRepository
     ratings: RatingRepository
@@ -90,6 +94,8 @@ class Context:
     messages: MessageRepository
     idempotency: IdempotencyRepository
     files: FileStore
+    uploads: UploadRepository
+    pieces: PieceStore
 
     bus: Bus
     limiter: RateLimiter
@@ -105,6 +111,8 @@ class Context:
     payment: PaymentGateway
     wechat_patients: WeChatLogin
     wechat_staff: WeChatLogin
+    patient_messages: WeChatMessages
+    staff_messages: WeChatMessages
     sms: SmsSender
     identity: IdentityVerifier
     journal: Journal

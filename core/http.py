@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import structlog
 import tornado.web
@@ -193,7 +193,7 @@ class BaseHandler(tornado.web.RequestHandler):
             refusal = _tornado_refusal(status_code)
         self.set_status(refusal.status)
         if refusal.code == "method_not_allowed":
-            self.set_header("Allow", ", ".join(_methods_of(type(self))))
+            self.set_header("Allow", ", ".join(methods_of(type(self))))
         if refusal.status == 401:
             self.set_header("WWW-Authenticate", "Bearer")
         if refusal.retry_after is not None or refusal.status in (429, 503):
@@ -226,7 +226,7 @@ class BaseHandler(tornado.web.RequestHandler):
 class ApiHandler(BaseHandler):
     """A door of the REST API. The body is read only after role, scope and size have been checked."""
 
-    max_body: ClassVar[int] = MAX_BODY
+    max_body: int = MAX_BODY
     too_large = False
     caller: Caller
     _received = 0
@@ -288,6 +288,7 @@ class ApiHandler(BaseHandler):
                 limit.name, who, getattr(self.ctx.policy, limit.amount), limit.per_seconds
             )
             if wait is not None:
+                metrics.RATE_LIMITED.labels(limit.name).inc()
                 raise RateLimited(retry_after=wait)
 
     def _bearer(self) -> str:
@@ -434,7 +435,7 @@ def _missing(handler: type[tornado.web.RequestHandler], method: str) -> Exceptio
     return Forbidden()
 
 
-def _methods_of(handler: type[tornado.web.RequestHandler]) -> list[str]:
+def methods_of(handler: type[tornado.web.RequestHandler]) -> list[str]:
     """What may be asked of a handler: the signed methods, or all that are there where it takes no signs."""
     unimplemented = tornado.web.RequestHandler._unimplemented_method
     if issubclass(handler, ApiHandler):

@@ -43,6 +43,15 @@ class UnknownDuty(Exception):
     """A document owes something that no function of this version does."""
 
 
+async def count_owed(ctx: "Context") -> None:
+    """`DutyRunner.count` as the worker repeats it."""
+    await ctx.duties.count()
+
+
+# Seconds between two runs, and what is run.
+PERIODIC: Final[list[tuple[int, Callable[["Context"], Awaitable[Any]]]]] = [(30, count_owed)]
+
+
 class DutyRunner:
     """Runs what documents owe. Bound to its context once, after everything has been put together."""
 
@@ -92,6 +101,17 @@ class DutyRunner:
                 works += [partial(self._sweep, collection, repository, document) for document in overdue]
             ran += await _beside_each_other(works)
         return ran
+
+    async def count(self) -> None:
+        """Bring the gauges of what is owed up to date; a kind that is owed no longer goes back to nought."""
+        now = self.ctx.clock.now()
+        owed = [one for repository in self._repositories.values() for one in await repository.owed()]
+        for kind in self._duties:
+            ours = [one for one in owed if one.kind == kind]
+            times = [one.oldest for one in ours if one.oldest is not None]
+            metrics.DUTIES_WAITING.labels(kind).set(sum(one.waiting for one in ours))
+            metrics.DUTIES_LEFT.labels(kind).set(sum(one.dead for one in ours))
+            metrics.DUTIES_LATE.labels(kind).set(max([0.0, *((now - at).total_seconds() for at in times)]))
 
     async def run_forever(self, pause_seconds: float = 1.0) -> None:
         """The worker's loop: pass after pass, pausing only when there was nothing to do. Only cancelling ends it."""

@@ -18,7 +18,7 @@ from core.errors import CODES
 from core.http import Endpoint, sign_of
 from core.wire import Day, Time
 
-METHODS: Final = ("get", "post", "put", "patch", "delete", "head")
+METHODS: Final = ("get", "post", "put", "patch", "delete", "head", "options")
 Routes = Iterable[tuple[str, type, *tuple[Any, ...]]]
 
 _GROUP = re.compile(r"\((?:\?P<(\w+)>)?[^()]*\)")

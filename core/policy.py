@@ -26,7 +26,10 @@ class Policy:
     """What may be set without touching code. Field metadata carries `low`, `high`, `meaning` and `fixed`."""
 
     access_token_seconds: int = number(15 * MINUTE, 60, HOUR, "life of an access token")
-    refresh_token_seconds: int = number(30 * DAY, HOUR, 90 * DAY, "life of an unused refresh token")
+    refresh_token_seconds: int = number(30 * DAY, HOUR, 90 * DAY, "life of a patient's unused session")
+    staff_session_seconds: int = number(
+        12 * HOUR, 15 * MINUTE, 7 * DAY, "life of a staff account's unused session (R6-4)"
+    )
     ticket_seconds: int = number(60, 10, 10 * MINUTE, "life of a web-view ticket")
     mfa_ticket_seconds: int = number(5 * MINUTE, MINUTE, 15 * MINUTE, "how long a login waits for its second factor")
     sms_code_seconds: int = number(5 * MINUTE, MINUTE, 10 * MINUTE, "life of a text-message code")
@@ -43,6 +46,9 @@ class Policy:
     elevation_seconds: int = number(5 * MINUTE, MINUTE, 15 * MINUTE, "a dangerous act may follow its proof for (R6-4)")
     visits_per_hour: int = number(30, 1, 10_000, "visits an account may open in an hour")
     uploads_per_hour: int = number(200, 1, 100_000, "media an account may upload in an hour")
+    upload_parts_per_hour: int = number(
+        20_000, 100, 10_000_000, "parts of resumable uploads an account may send in an hour"
+    )
     media_image_bytes: int = number(20 * MIB, MIB, 100 * MIB, "largest image")
     media_video_bytes: int = number(200 * MIB, MIB, 2048 * MIB, "largest video")
     media_file_bytes: int = number(20 * MIB, MIB, 100 * MIB, "largest other file (PDF)")
@@ -66,6 +72,9 @@ class Policy:
     groups_per_doctor: int = number(50, 1, 200, "groups a doctor may sort patients into")
     patients_per_group: int = number(1_000, 1, 10_000, "patients a doctor's group may hold")
     quick_replies_per_doctor: int = number(50, 1, 200, "sentences a doctor may keep for quick replies")
+    notice_pause_seconds: int = number(
+        10 * MINUTE, MINUTE, DAY, "pause between two notices of a visit to one who is offline"
+    )
     retain_record_years: int = number(15, 15, 100, "visits, consents, evidence kept after the last visit (R5-1)")
     retain_chat_years: int = number(5, 3, 100, "chat kept for (R5-2)")
     socket_messages_per_minute: int = number(60, 1, 1_000_000, "chat messages an account may send in a minute")

@@ -9,11 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 
 class Unavailable(Exception):
     """The outside system did not answer, or answered that it cannot now; the same call may be made again."""
+
+
+class NotSent(Unavailable):
+    """The outside system surely did nothing: it was not reached, or said that it is busy."""
 
 
 class Rejected(Exception):
@@ -189,10 +193,45 @@ class WeChatLogin(Protocol):
         """Redeem a phone-number code into an 11-digit mainland number; a used or false one is `Rejected`."""
 
 
+class WeChatTemplate(StrEnum):
+    """What a subscribe message says; each names a template of the mini-program."""
+
+    NOTICE = "notice"
+
+
+# The values that we can put into a template's places.
+WECHAT_VALUES: Final[Mapping[WeChatTemplate, frozenset[str]]] = {
+    WeChatTemplate.NOTICE: frozenset({"matter", "hint", "at"})
+}
+
+
+class WeChatMessages(Protocol):
+    """Subscribe messages of a mini-program. One per mini-program."""
+
+    async def send(self, openid: str, template: WeChatTemplate, values: Mapping[str, str], *, visit: str) -> None:
+        """Send once a message that opens the visit. Not idempotent, and each message uses up one permission.
+
+        `Rejected` when the user allows none. `NotSent`: nothing was sent. Any other `Unavailable`: perhaps it was.
+        """
+
+
 class SmsTemplate(StrEnum):
-    """What a text message says; each names a template filed with the carrier."""
+    """What a text message says; each names a template filed with the carrier.
+
+    The notices have no places to fill: carriers file a link as part of the text, and nothing else may vary.
+    """
 
     LOGIN_CODE = "login_code"
+    PATIENT_NOTICE = "patient_notice"
+    STAFF_NOTICE = "staff_notice"
+
+
+# The values that each template must have a place for, and no others.
+SMS_VALUES: Final[Mapping[SmsTemplate, frozenset[str]]] = {
+    SmsTemplate.LOGIN_CODE: frozenset({"code", "minutes"}),
+    SmsTemplate.PATIENT_NOTICE: frozenset(),
+    SmsTemplate.STAFF_NOTICE: frozenset(),
+}
 
 
 class SmsSender(Protocol):

@@ -9,6 +9,7 @@ import structlog
 
 from core import tasks
 from core.auth import Caller
+from core.metrics import RATE_LIMITED
 from im import metrics
 from im.chat import Chat, Session
 from im.commands import COMMANDS, Command
@@ -105,6 +106,7 @@ class Hub:
         if self._draining:
             socket.end(Close.DRAINING)
         elif self._accepts.take(now):
+            RATE_LIMITED.labels("chat.accepts").inc()
             socket.end(Close.OVERLOADED, f"retry_after_ms={random.randint(*_AWAY_MS)}")  # noqa: S311 - spread, not secrecy
         else:
             self._wheel.await_hello(socket, now)

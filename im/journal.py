@@ -11,7 +11,7 @@ Nothing is acknowledged before its write has returned. An unknown outcome is set
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -96,6 +96,7 @@ class Journal:
         self._looking = asyncio.Semaphore(LOOK_UPS)
         self._away = False
         self._probing: Lane | None = None
+        self.on_stored: Callable[[Sequence[Envelope]], None] | None = None
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -242,7 +243,13 @@ class Journal:
                 tasks.spawn("chat.settle", self._settle(lane, outcome))
         # One turn of the loop, in which the senders' acks are written: an ack comes before its own push.
         await asyncio.sleep(0)
+        await self._tell(stored)
+
+    async def _tell(self, stored: "Sequence[Envelope]") -> None:
+        """Push to who is here; who is not is left to `on_stored`, which does not wait for anything."""
         await self._bus.publish(stored)
+        if self.on_stored is not None and stored:
+            self.on_stored(stored)
 
     def _numbered(self, lane: Lane, at: datetime, years: int) -> "Message":
         """The lane's first message under the next number; a try of which nobody knows is repeated with its time."""
@@ -355,7 +362,7 @@ class Journal:
         if stored["recalled_at"] is None:
             # The process that stored it may have died before it told anybody.
             event: Envelope = {"to": entry.to, "ev": "message.created", "data": shown(stored, entry.body)}
-            await self._bus.publish([event])
+            await self._tell([event])
         return True
 
     def _refuse_impatient(self, lane: Lane) -> None:

@@ -19,6 +19,11 @@ WAIT = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 15),
 )
 QUEUE = Gauge("chat_journal_queue", "Messages waiting for the journal")
+OUTGOING = Histogram(
+    "chat_outgoing_frames",
+    "Frames that wait for a socket's reader, seen once a heartbeat",
+    buckets=(0, 1, 16, 64, 256),
+)
 RETRIES = Counter("chat_journal_retries_total", "Messages that needed another write, by reason", ["reason"])
 
 _counted: dict[tuple[str, str], Counter] = {}

@@ -49,6 +49,11 @@ class Outgoing:
             self._scheduled = True
             self._schedule(self)
 
+    @property
+    def waiting(self) -> int:
+        """Frames that the kernel has not taken."""
+        return len(self._waiting)
+
     def is_over(self, more_frames: int, more_bytes: int) -> bool:
         """Whether what waits here, and so much more, passes the bounds."""
         return len(self._waiting) + more_frames > FRAMES or self._bytes + more_bytes > BYTES

@@ -13,6 +13,7 @@ from core import events
 from core.auth import Caller
 from core.errors import AppError, Conflict, Forbidden, Invalid, NotFound, RateLimited, WrongState
 from core.media import service as media
+from core.metrics import RATE_LIMITED
 from core.ports import Posted
 from im.chat import Chat, Session
 from im.entries import SYSTEM, is_same_said, key_of, posted, read
@@ -36,6 +37,7 @@ def send(
     """
     wait = chat.sends.take(session.account)
     if wait:
+        RATE_LIMITED.labels("chat.messages").inc()
         raise RateLimited(retry_after=wait)
     standing = chat.standings.fresh(args["conversation"])
     if standing is None or standing.status != SPOKEN_IN or args["kind"] in _WITH_MEDIA:

@@ -18,6 +18,7 @@ from core.auth import Caller, authenticate
 from core.errors import AppError, Forbidden, Invalid, Malformed, ServiceUnavailable, Unauthenticated, refusal_of
 from core.http import BaseHandler
 from core.ids import new_id
+from core.metrics import RATE_LIMITED
 from core.ports import Posted
 from core.wire import rfc3339
 from im import metrics, schemas
@@ -129,6 +130,7 @@ class ChatSocket(tornado.websocket.WebSocketHandler, BaseHandler):
 
     def beat(self) -> None:
         """Once a heartbeat: one that has said nothing since the last ping is gone, the others are pinged."""
+        metrics.OUTGOING.observe(self.out.waiting)
         if not self.heard:
             self.drop()
         elif self.ws_connection is not None and not self.ws_connection.is_closing():
@@ -148,6 +150,7 @@ class ChatSocket(tornado.websocket.WebSocketHandler, BaseHandler):
         if self.out.closed:
             return None
         if self.budget.take(asyncio.get_running_loop().time()):
+            RATE_LIMITED.labels("chat.frames").inc()
             self.end(Close.RATE_LIMITED, "too many frames a second")
             return None
         try:

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import structlog
 
+from core import metrics
 from core.ports import Rejected, Unavailable
 
 log = structlog.get_logger()
@@ -41,6 +42,13 @@ class Credentials:
 def is_temporary(code: str) -> bool:
     """Whether an error code asks to be called again later."""
     return code == _EXPIRED or code.split(".", 1)[0] in _NOT_NOW
+
+
+def _outcome(status: int, code: str | None) -> str:
+    """What became of a call, in a word that may be a label."""
+    if status != 200 or (code is not None and is_temporary(code)):
+        return "unavailable"
+    return "ok" if code is None else "refused"
 
 
 def authorization(
@@ -113,13 +121,15 @@ class TencentCloud:
         try:
             status, answer = await self._post(action, json.dumps(parameters, ensure_ascii=False).encode())
         finally:
+            seconds, code = time.monotonic() - started, _error_code(answer)
+            metrics.OUTSIDE.labels(self._service, action, _outcome(status, code)).observe(seconds)
             log.info(
                 "outside.called",
                 system=self._service,
                 action=action,
                 status=status,
-                code=_error_code(answer),
-                duration_ms=round((time.monotonic() - started) * 1000),
+                code=code,
+                duration_ms=round(seconds * 1000),
             )
         return self._read(action, status, answer)
 

@@ -59,9 +59,25 @@ class Outside:
         return codes
 
     async def text_message_code(self, phone: str) -> str:
-        """The code in the last text message to this phone."""
-        answer = await self.http.get(f"{self.sms}/_control/sms", params={"phone": phone})
+        """The code in the last text message to this phone that holds one."""
+        answer = await self.http.get(f"{self.sms}/_control/sms", params={"phone": phone, "template": "login_code"})
         return str(answer.raise_for_status().json()["code"])
+
+    async def text_messages(self, phone: str, template: str) -> int:
+        """How many text messages of the template this phone has got."""
+        answer = await self.http.get(f"{self.sms}/_control/sms", params={"phone": phone, "template": template})
+        return int(answer.json()["count"]) if answer.is_success else 0
+
+    async def allow_messages(self, phone: str, count: int = 1, app: str = "patient") -> None:
+        """Accept so many more subscribe messages, as the user of this phone does in the mini-program."""
+        body = {"app": app, "phone": phone, "count": count}
+        (await self.http.post(f"{self.wechat_login}/_control/permissions", json=body)).raise_for_status()
+
+    async def subscribe_messages(self, phone: str, app: str = "patient") -> list[dict[str, Any]]:
+        """The subscribe messages that the user of this phone has got, oldest first."""
+        answer = await self.http.get(f"{self.wechat_login}/_control/messages", params={"app": app, "phone": phone})
+        messages: list[dict[str, Any]] = answer.raise_for_status().json()
+        return messages
 
     async def pay(self, order_id: str) -> None:
         """Confirm the payment in WeChat, as the user would."""

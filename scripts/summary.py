@@ -33,7 +33,8 @@ def text(url: str, simulators: Mapping[str, str], folder: Path, *, demo: bool) -
         *(_logins(simulators) if demo else []),
         "外部系统由模拟器扮演 · The outside world is simulated",
         f"  支付订单 Pay an order   curl -X POST {simulators['wechat_pay']}/_control/pay/<order id>",
-        f"  短信验证码 SMS code     curl '{simulators['sms']}/_control/sms?phone=<phone>'",
+        f"  短信验证码 SMS code     curl '{simulators['sms']}/_control/sms?phone=<phone>&template=login_code'",
+        f"  消息提醒 Notices        curl '{simulators['wechat_login']}/_control/messages?app=patient&phone=<phone>'",
         "",
         "按 Ctrl-C 停止 · Press Ctrl-C to stop",
     ]

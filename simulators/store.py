@@ -52,6 +52,13 @@ class Store:
         ).fetchone()
         return None if row is None else _load(row[0])
 
+    def all(self, kind: str, key: str, since: float = 0.0) -> list[dict[str, Any]]:
+        """The documents of the key that are as new as `since`, oldest first."""
+        rows = self._db.execute(
+            "SELECT body FROM documents WHERE kind = ? AND key = ? AND at >= ? ORDER BY id", (kind, key, since)
+        )
+        return [_load(body) for (body,) in rows]
+
     def count(self, kind: str, key: str, since: float = 0.0) -> int:
         """How many documents of the key are as new as `since`."""
         row = self._db.execute(

@@ -28,12 +28,17 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from typing import Any, TypedDict
 
 import structlog
+from prometheus_client import Counter, Gauge
 from redis.exceptions import RedisError
 
 from storage.ending import end
 from storage.redis import BUS_AWAY, Redis
 
 log = structlog.get_logger()
+
+AVAILABLE = Gauge("bus_available", "1 while this process hears and is heard over Redis")
+OUTAGES = Counter("bus_outages_total", "Times the link to Redis was found away")
+DROPPED = Counter("bus_events_dropped_total", "Events for other processes that were dropped: Redis away, or too many")
 
 # Control topics delivered in this process only: the link is away; it is back, and what was said meanwhile is lost.
 AWAY = "bus.away"
@@ -148,7 +153,7 @@ class Bus:
         if not self.available or len(self._events) >= _QUEUE_EVENTS:
             if self.available and not self._dropped:
                 log.warning("bus.overflow", waiting=len(self._events))
-            self._dropped += len(envelopes)
+            self._drop(len(envelopes))
             return
         if self._others:
             self._events.extend(envelopes)
@@ -187,6 +192,10 @@ class Bus:
     async def _announce(self, account: str) -> None:
         self._changed.add(account)
         await self._next_flush()
+
+    def holds(self, account: str) -> bool:
+        """Whether this process holds a socket of the account: the answer that costs nothing."""
+        return account in self._held
 
     async def is_online(self, accounts: Collection[str]) -> set[str]:
         """Those of the accounts that a live process holds a socket of; without Redis only those held here."""
@@ -324,7 +333,7 @@ class Bus:
             }
             await self._send(events, holders)
         except _GONE:
-            self._dropped += len(events)
+            self._drop(len(events))
             self._changed |= changed
             raise
 
@@ -416,6 +425,7 @@ class Bus:
         returned = self._subscribed.is_set()
         self._last_heard = asyncio.get_running_loop().time()
         self.available = True
+        AVAILABLE.set(1)
         self._changed.update(self._held)
         await self._next_flush()
         self._subscribed.set()
@@ -431,14 +441,20 @@ class Bus:
 
     def _away(self, error: BaseException) -> None:
         """Tells once an outage; who waits for a flush is let go, nothing will come of it."""
-        self._dropped += len(self._events)
+        self._drop(len(self._events))
         if self.available:
             self.available = False
+            AVAILABLE.set(0)
+            OUTAGES.inc()
             log.warning("bus.away", error=type(error).__name__, held=len(self._held), dropped=self._dropped)
             self._tell(AWAY, None)
         self._events.clear()
         self._control.clear()
         self._wake.set()
+
+    def _drop(self, count: int) -> None:
+        self._dropped += count
+        DROPPED.inc(count)
 
     def _heard(self, message: dict[str, Any] | None) -> None:
         now = asyncio.get_running_loop().time()

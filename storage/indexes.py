@@ -57,8 +57,12 @@ def unique_when_given(owner: str, name: str) -> list[Index]:
     return [ascending(owner, name, unique=True, partial=when_text(name)), ascending(name, owner)]
 
 
-# What `storage.moves.Moving` asks of a collection: its duties that are due, its deadlines that have passed.
-MOVING = (ascending("duties.next_at"), ascending("deadline_at"))
+# What `storage.moves.Moving` asks of a collection: its duties that are due, those given up, its deadlines that passed.
+MOVING = (
+    ascending("duties.next_at"),
+    ascending("duties.state", partial={"duties.state": "dead"}),
+    ascending("deadline_at"),
+)
 
 INDEXES: dict[str, list[Index]] = {
     "accounts": [
@@ -78,6 +82,7 @@ INDEXES: dict[str, list[Index]] = {
         ascending("department_id", "_id"),
         ascending("doctor_id", "status"),
         ascending("doctor_id", "patient.id"),
+        ascending("status", "_id"),
         *unique_when_given("patient_account", "request_id"),
     ],
     "orders": [
@@ -91,6 +96,7 @@ INDEXES: dict[str, list[Index]] = {
         ascending("paid_at"),
         ascending("refund.requested_at"),
     ],
+    "notices": [*MOVING],
     "reconciliations": [
         ascending("day", unique=True),
     ],
@@ -100,6 +106,13 @@ INDEXES: dict[str, list[Index]] = {
     ],
     "media": [
         ascending("status", "created_at"),
+    ],
+    "uploads": [
+        ascending("status", "expires_at"),
+        ascending("status", "claimed_until"),
+    ],
+    "upload_pieces": [
+        ascending("upload", "at", unique=True),
     ],
     "messages": [
         ascending("conversation", "seq", unique=True),

@@ -108,6 +108,18 @@ class Store:
         self.driver: Driver = driver
         self.db: Database = client[database]
 
+    async def unfit_for_production(self) -> list[str]:
+        """What keeps the server behind the address from holding a hospital's records; empty when nothing does.
+
+        Asked of the server, because an address does not tell: the embedded one, which is for one machine, and one
+        without a replica set, where a majority is one disk and no other takes over.
+        """
+        admin = self._client.admin
+        faults = ["is the embedded server"] if "secantusVersion" in await admin.command("buildInfo") else []
+        hello = await admin.command("hello")
+        # A router of a sharded cluster, whose shards are replica sets, says so in its own way.
+        return faults if "setName" in hello or hello.get("msg") == "isdbgrid" else [*faults, "is no replica set"]
+
     @classmethod
     async def open(
         cls, uri: str, database: str, *, driver: Driver = "motor", listeners: Sequence[CommandListener] = ()

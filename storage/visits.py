@@ -163,6 +163,15 @@ class VisitRepository(Moving):
             counts[status] = int(found[0]["count"]) if found else 0
         return counts
 
+    async def in_progress(self, *, after: str, limit: int) -> list[Visit]:
+        """Those in which people may speak now, oldest first above `after`, at most `limit`."""
+        stages: list[dict[str, Any]] = [
+            {"$match": {"status": "in_progress", "_id": {"$gt": after}}},
+            {"$sort": {"_id": 1}},
+            {"$limit": limit},
+        ]
+        return cast("list[Visit]", await self._store.aggregate(self._docs, stages))
+
     async def many(self, ids: Collection[str]) -> dict[str, Visit]:
         """Those that exist, by id."""
         found = await self._docs.find({"_id": {"$in": sorted(set(ids))}}).to_list(None) if ids else []

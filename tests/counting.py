@@ -15,7 +15,7 @@ from scripts.acting import Person
 from simulators.wechat_pay.faults import Faults
 from tests.clock import SettableClock
 from tests.core.consulting import Case, House, open_house
-from tests.core.partial import caller_of
+from tests.core.partial import caller_of, lift
 
 SWITCHES = Faults(drop_notifications=True, early_bills=True, partial_refund_gap=0).document()
 
@@ -53,6 +53,12 @@ class CountingHouse:
     def admin(self, role: str = "admin") -> Person:
         """Somebody of the office, logged in just now."""
         return self.house.person(caller_of(role, "office"))
+
+    async def lifted_admin(self) -> Person:
+        """The administrator, who has also proven themselves again."""
+        caller = caller_of("admin", "office")
+        await lift(self.ctx, caller)
+        return self.house.person(caller)
 
     async def refunded(self) -> Case:
         """A visit refunded by its doctor, the money back with the patient."""

@@ -12,6 +12,7 @@ import httpx
 
 from app import serving
 from app.settings import Settings
+from core.ids import Clock
 from core.policy import Policy
 from scripts.acting import Outside, Person
 from scripts.embedded import free_port
@@ -85,7 +86,7 @@ def settings_for(
 
 @asynccontextmanager
 async def open_test_hospital(
-    mongo_uri: str, redis_url: str, database: str, folder: Path, **more: Any
+    mongo_uri: str, redis_url: str, database: str, folder: Path, *, clock: Clock | None = None, **more: Any
 ) -> AsyncIterator[TestHospital]:
     """Start simulators and one process of role `all`; the callbacks of WeChat Pay reach it."""
     keys = folder / "keys"
@@ -99,7 +100,7 @@ async def open_test_hospital(
     settings = settings_for(mongo_uri, redis_url, database, keys, urls, **more)
     port = free_port()
     settings = replace(settings, listen_port=port, public_url=f"http://127.0.0.1:{port}")
-    process = await serving.start(settings, "all")
+    process = await serving.start(settings, "all", clock=clock)
     async with httpx.AsyncClient(timeout=30) as http:
         outside = Outside(http, **urls)
         try:

@@ -3,6 +3,9 @@
 import secrets
 from typing import Any
 
+from app.serving import Process
+from core.ids import new_id
+from scripts.acting import Person
 from scripts.demo import DEMO_PASSWORDS
 from scripts.story import (
     CONSENTED,
@@ -25,6 +28,21 @@ OTHER_DOCTOR = "luzhengqian"
 def new_phone() -> str:
     """A number nobody else in the run has."""
     return f"1997{secrets.randbelow(10_000_000):07d}"
+
+
+def somebody(hospital: TestHospital, process: Process) -> Person:
+    """A new patient of one of the hospital's processes, with a token that was issued without a login."""
+    person = Person(hospital.http, f"http://127.0.0.1:{process.port}")
+    person.token = process.ctx.tokens.issue(
+        account=new_id(),
+        role="patient",
+        audience="patient",
+        session=new_id(),
+        epoch=0,
+        now=process.ctx.clock.now(),
+        seconds=900,
+    )
+    return person
 
 
 def stage_of(hospital: TestHospital, *, doctor: str = DOCTOR) -> Stage:

@@ -1,7 +1,10 @@
 """What the Dockerfile, compose.yaml and the proxy's configuration name exists; they are not run here."""
 
+import base64
 import json
+import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -14,7 +17,7 @@ import pytest
 import yaml
 
 from app.__main__ import ROLES
-from app.settings import Settings, describe
+from app.settings import Settings, describe, read
 from app.wiring import routes_of
 from core.policy import MIB, Policy
 
@@ -101,6 +104,18 @@ def test_compose_and_the_example_give_every_setting_that_must_be_given_and_no_ot
         given = set(service["environment"]) | set(example()) | set(image_settings()) - {"PATH", "PYTHONUNBUFFERED"}
         assert given <= NAMES
         assert required <= given
+
+
+@pytest.mark.parametrize("role", sorted(HOSPITAL))
+def test_what_compose_and_the_filled_in_example_say_is_good_enough_for_production(role, monkeypatch):
+    for name in os.environ:
+        monkeypatch.delenv(name)
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    filled_in = {name: value.replace("…", key) for name, value in example().items()}
+    for name, value in (image_settings() | filled_in | HOSPITAL[role]["environment"]).items():
+        monkeypatch.setenv(name, value)
+    settings = read()
+    assert (settings.production, settings.proxy_headers, settings.staff_second_factor) == (True, True, "required")
 
 
 def test_the_example_names_keys_it_shows_and_holds_no_secret():

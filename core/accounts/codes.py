@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from core import metrics
 from core.accounts import rules
 from core.errors import RateLimited, ServiceUnavailable
 from core.ids import new_id
@@ -32,6 +33,7 @@ async def send(ctx: "Context", *, phone: str, purpose: rules.Purpose) -> None:
     terms = CodeTerms(ctx.policy.sms_code_seconds, ctx.policy.sms_resend_seconds, ctx.policy.sms_daily_per_phone)
     wait = await ctx.login_codes.put(slot, purpose, digest, terms)
     if wait is not None:
+        metrics.RATE_LIMITED.labels("auth.codes.phone").inc()
         raise RateLimited(retry_after=wait)
     reference = new_id()
     said = {"code": code, "minutes": str(ctx.policy.sms_code_seconds // MINUTE)}

@@ -4,14 +4,16 @@ Each way ends in an account or in `bad_credentials`, which says nothing about wh
 in; staff must have been made in the back office.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import structlog
 
+from core import metrics
 from core.accounts import codes, enrolment, passwords, rules, second_factor, service, sessions, tries
 from core.accounts.sessions import LoggedIn
-from core.errors import Unauthenticated
+from core.errors import Unauthenticated, refusal_of
 from core.ports import Rejected
 from storage.accounts import Account, Audience
 
@@ -33,11 +35,30 @@ class SecondStep(TypedDict):
     mfa: dict[str, Any]
 
 
+@contextmanager
+def _counted(method: str) -> Iterator[None]:
+    """Count how this step of logging in ends."""
+    try:
+        yield
+    except Exception as error:
+        refusal = refusal_of(error)
+        metrics.LOGINS.labels(method, refusal.code if refusal else "failed").inc()
+        raise
+    metrics.LOGINS.labels(method, "ok").inc()
+
+
 async def log_in(ctx: "Context", *, audience: Audience, method: str, **proof: str) -> LoggedIn | SecondStep:
     """Log in by one of `METHODS`, whose proof the schema has checked for form.
 
     `bad_credentials`, `locked` after too many wrong passwords, `account_disabled`; `Unavailable` when WeChat is.
     """
+    with _counted(method):
+        return await _first_step(ctx, audience, method, proof)
+
+
+async def _first_step(
+    ctx: "Context", audience: Audience, method: str, proof: Mapping[str, str]
+) -> LoggedIn | SecondStep:
     account = await METHODS[method](ctx, audience, **proof)
     rules.require_active(account)
     must_enrol = account["second_factor"] is None
@@ -58,6 +79,11 @@ async def finish(ctx: "Context", *, ticket: str, code: str) -> LoggedIn:
 
     A wrong code leaves the ticket, and counts like a wrong password: `bad_credentials`, then `locked`.
     """
+    with _counted("second_factor"):
+        return await _second_step(ctx, ticket, code)
+
+
+async def _second_step(ctx: "Context", ticket: str, code: str) -> LoggedIn:
     digest = _digest(ctx, ticket)
     content = await ctx.tickets.read(digest)
     account = await ctx.accounts.get(content["account"]) if content is not None else None
@@ -116,6 +142,7 @@ async def _refuse_unknown(ctx: "Context", login: str, password: str) -> None:
     amount, seconds = ctx.policy.password_tries, ctx.policy.password_lock_seconds
     wait = await ctx.limiter.hit("login.unknown", name, amount, seconds)
     if wait is not None:
+        metrics.RATE_LIMITED.labels("login.unknown").inc()
         raise rules.locked(wait)
     await passwords.is_right(password, None)
 

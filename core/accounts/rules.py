@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from core.errors import AppError, Forbidden, Invalid
 from core.policy import Policy
-from storage.accounts import Account
+from storage.accounts import Account, Audience
 from storage.sessions import Session
 
 if TYPE_CHECKING:
@@ -104,6 +104,11 @@ def describe_session(session: Session, *, current: str | None) -> dict[str, Any]
         "expires_at": session["expires_at"],
         "current": session["_id"] == current,
     }
+
+
+def unused_seconds(audience: Audience, policy: Policy) -> int:
+    """How long a session that nobody uses can still be refreshed; that of staff ends by itself sooner (R6-4)."""
+    return policy.staff_session_seconds if audience == "staff" else policy.refresh_token_seconds
 
 
 # --- wrong tries and the lock ----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ MongoDB has the truth; Redis tells every process which access tokens no longer c
 it cannot be refreshed any more, and its last access token lives out its quarter of an hour.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import structlog
@@ -51,7 +51,7 @@ async def start(ctx: "Context", account: Account, method: str) -> LoggedIn:
         "token_digest": _digest(ctx, refresh_token),
         "created_at": now,
         "refreshed_at": now,
-        "expires_at": now + timedelta(seconds=ctx.policy.refresh_token_seconds),
+        "expires_at": _expiry(ctx, account, now),
         "revoked_at": None,
         "ending": None,
     }
@@ -83,7 +83,7 @@ async def refresh(ctx: "Context", refresh_token: str) -> LoggedIn:
         session,
         token_digest=_digest(ctx, following),
         now=now,
-        expires_at=now + timedelta(seconds=ctx.policy.refresh_token_seconds),
+        expires_at=_expiry(ctx, account, now),
     )
     if not rotated:
         raise await _reused(ctx, session)
@@ -169,6 +169,10 @@ def access_grant(ctx: "Context", account: Account, session_id: str) -> AccessGra
 def _logged_in(ctx: "Context", account: Account, session_id: str, refresh_token: str) -> LoggedIn:
     grant = access_grant(ctx, account, session_id)
     return {**grant, "refresh_token": refresh_token, "account": rules.describe(ctx.cipher, account)}
+
+
+def _expiry(ctx: "Context", account: Account, now: datetime) -> datetime:
+    return now + timedelta(seconds=rules.unused_seconds(account["audience"], ctx.policy))
 
 
 async def _presented(ctx: "Context", refresh_token: str) -> Session | None:

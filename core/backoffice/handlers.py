@@ -159,7 +159,7 @@ class SettingsHandler(ApiHandler):
         summary="修改医院设置",
         body=schemas.SettingsChangeForm(),
         answer=schemas.SETTINGS,
-        errors=("conflict",),
+        errors=("conflict", "elevation_required"),
     )
     async def patch(self, body: dict[str, Any]) -> Any:
         """All together or none, at once in every process."""

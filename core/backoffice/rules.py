@@ -33,6 +33,9 @@ MAY: Final[Mapping[Act, Mapping[str, frozenset[str]]]] = {
 # What nobody does to their own account: nobody grants themselves anything, or shuts the last door behind them.
 NOT_TO_ONESELF: Final[frozenset[Act]] = frozenset({"password", "status", "role", "unlock", "second_factor"})
 
+# Fields of an account of which a change asks for a fresh proof (R6-4): what it may do, and the phone it logs in with.
+DANGEROUS: Final = frozenset({"role", "phone"})
+
 
 def require_may(caller: Caller, act: Act, *, role: str, account_id: str | None = None) -> None:
     """`Forbidden` unless the caller may do this to an account of this role (R6-3)."""

@@ -5,7 +5,8 @@ from typing import Final
 
 NAMES: Final[Mapping[str, str]] = {
     "access_token_seconds": "访问令牌有效期（秒）",
-    "refresh_token_seconds": "登录保持时间（秒）",
+    "refresh_token_seconds": "患者登录保持时间（秒）",
+    "staff_session_seconds": "工作人员登录保持时间（秒）",
     "ticket_seconds": "一次性凭证有效期（秒）",
     "mfa_ticket_seconds": "登录等待动态验证码的时间（秒）",
     "sms_code_seconds": "短信验证码有效期（秒）",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from core.accounts import elevation
 from core.auth import Caller
 from core.backoffice import rules
 from core.backoffice.setting_names import name_of
@@ -25,8 +26,9 @@ def table(ctx: "Context") -> list[dict[str, Any]]:
 async def change(ctx: "Context", *, caller: Caller, values: Mapping[str, int | None]) -> list[dict[str, Any]]:
     """Set numbers, or take them back (None), all together; the whole table as it is then.
 
-    `Invalid` naming each that is not settable, with the rule that bounds it; `conflict` when somebody changes some at
-    the same moment. Nothing is changed then. What already is so is no change.
+    `Invalid` naming each that is not settable, with the rule that bounds it; `elevation_required` for one that a rule
+    bounds without a fresh proof; `conflict` when somebody changes some at the same moment. Nothing is changed then.
+    What already is so is no change.
     """
     rules.require_settable(values)
     await ctx.settings.refresh()
@@ -37,6 +39,8 @@ async def change(ctx: "Context", *, caller: Caller, values: Mapping[str, int | N
     after = {name: value for name, value in {**seen, **values}.items() if value is not None}
     known = {name: value for name, value in after.items() if name in rules.NUMBERS}
     rules.require_consistent(replace(ctx.settings.base, **known))
+    if any(step["name"] in rules.NUMBERS and rules.rule_of(step["name"]) is not None for step in steps):
+        await elevation.require(ctx, caller)
     made = SettingsChange(
         _id=number + 1, steps=steps, values=after, actor=caller.id, role=caller.role, at=ctx.clock.now()
     )

@@ -108,13 +108,14 @@ async def change(ctx: "Context", *, caller: Caller, account_id: str, values: Map
     """Change name, phone, department, status or role; the doctor's page follows.
 
     A changed role and a disabled account end every session. `Forbidden` for what the caller's role may not do to this
-    account, `elevation_required` for role and disabling without a fresh proof, `duplicate` for a phone that another
-    member of staff has, `conflict` when somebody changes the account at the same moment: nothing is changed then.
+    account, `elevation_required` for role, phone and disabling without a fresh proof, `duplicate` for a phone that
+    another member of staff has, `conflict` when somebody changes the account at the same moment: nothing is changed
+    then.
     """
     seen = await _require(ctx, account_id)
     for field in values:
         rules.require_may(caller, ACT_OF[field], role=seen["role"], account_id=account_id)
-    if "role" in values or values.get("status") == "disabled":
+    if rules.DANGEROUS & set(values) or values.get("status") == "disabled":
         await elevation.require(ctx, caller)
     _require_department(ctx, values.get("department_id"))
     before = _plain(ctx, seen)

@@ -54,7 +54,7 @@ class RetryHandler(ApiHandler):
         summary="重试退款",
         body=schemas.RetryRefund(),
         answer=schemas.OfficeOrderView(),
-        errors=("not_found", "wrong_state", "conflict", "unavailable"),
+        errors=("not_found", "wrong_state", "conflict", "elevation_required", "unavailable"),
     )
     async def post(self, order_id: str, body: dict[str, Any]) -> Any:
         """Try again what was given up, once the hospital has settled its cause; never a second refund."""

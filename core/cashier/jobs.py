@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from core import metrics
 from core.auth import SYSTEM
 from core.cashier import rules, service
 from core.errors import Conflict, ServiceUnavailable
@@ -22,9 +23,12 @@ async def reconcile_days(ctx: "Context") -> None:
     """Compare the days nobody has compared; whoever comes first does, and what fails is tried again next time."""
     oldest = china_today(ctx.clock) - timedelta(days=rules.CAUGHT_UP + 2)
     done = await ctx.reconciliations.done_since(oldest.isoformat())
-    for day in rules.days_to_compare(ctx.clock.now(), done):
+    waiting = rules.days_to_compare(ctx.clock.now(), done)
+    metrics.UNRECONCILED.set(len(waiting))
+    for day in waiting:
         try:
             await service.reconcile(ctx, day, by=SYSTEM)
+            metrics.UNRECONCILED.dec()
         except (Conflict, ServiceUnavailable, Unavailable) as error:
             log.warning("reconciliation.later", day=day.isoformat(), why=type(error).__name__)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import structlog
 
 from core import metrics, outbox
+from core.accounts import elevation
 from core.auth import Actor, Caller
 from core.cashier import rules
 from core.errors import Conflict, Invalid, NotFound, ServiceUnavailable, WrongState
@@ -140,8 +141,9 @@ async def retry_refund(ctx: "Context", *, caller: Caller, order_id: str, reason:
     """Let a refund that was given up be worked on again; the order as it stands after the first try.
 
     The same number is asked for again, unless the gateway has closed it: then, and only then, it gets a new one, so
-    that the money cannot go back twice. `WrongState` when it was not given up.
+    that the money cannot go back twice. `WrongState` when it was not given up; needs a fresh proof (R6-4).
     """
+    await elevation.require(ctx, caller)
     order = await orders.get(ctx, order_id)
     if order is None:
         raise NotFound

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import structlog
 from tornado.iostream import StreamClosedError
@@ -19,6 +19,8 @@ from core.policy import MIB
 
 log = structlog.get_logger()
 
+# The highest any setting may say of the largest upload; the settings themselves are checked apart.
+LARGEST_BODY: Final = 2048 * MIB
 UPLOADS: Final = Limit("media.upload", "uploads_per_hour", 3600)
 # A video of the default largest size at 1 Mbit/s, the slowest upload worth waiting for.
 UPLOAD_SECONDS: Final = 30 * 60
@@ -28,17 +30,51 @@ STALLED_SECONDS: Final = 60
 FRESH_SECONDS: Final = 3600
 
 
-class UploadHandler(ApiHandler):
-    """A new medium from a raw body, which goes to the store piece by piece as it comes."""
-
-    max_body: ClassVar[int] = 2048 * MIB  # the highest any setting may say; the settings themselves are checked below
+class StreamHandler(ApiHandler):
+    """A door whose body is taken as it comes; a refusal in the middle of it is answered when its client reads."""
 
     def initialize(self) -> None:
-        """Nothing has been taken or refused yet."""
+        """Nothing has been refused yet."""
         super().initialize()
-        self._intake: Intake | None = None
         self._refused: Exception | None = None
         self._unwanted = 0
+
+    async def take(self, chunk: bytes) -> None:
+        """Do with a chunk what is to be done, here collect it; the next is read from the network afterwards."""
+        super().data_received(chunk)
+
+    async def data_received(self, chunk: bytes) -> None:  # type: ignore[override]  # Tornado waits for what it returns
+        """Take the chunk. After a refusal what comes is thrown away."""
+        if self._finished:
+            return
+        if self._refused is not None:
+            self._unwanted += len(chunk)
+        else:
+            try:
+                await self.take(chunk)
+            except Exception as error:  # answered at the end of the body, or here when that is far away
+                self._refused = error
+        # A client that is still sending sees a refusal best when we have read it to its end; not for ever, though.
+        if self._refused is not None and max(self._unwanted, self._announced()) > DRAINED_BODY:
+            refused = (type(self._refused), self._refused, self._refused.__traceback__)
+            self.log_exception(*refused)
+            self.send_error(500, exc_info=refused)  # 500 for a bug; a refusal brings its own status
+
+    def require_taken(self) -> None:
+        """Raise what a chunk was refused for."""
+        if self._refused is not None:
+            raise self._refused
+
+
+class UploadHandler(StreamHandler):
+    """A new medium from a raw body, which goes to the store piece by piece as it comes."""
+
+    max_body = LARGEST_BODY
+
+    def initialize(self) -> None:
+        """Nothing has been taken yet."""
+        super().initialize()
+        self._intake: Intake | None = None
 
     async def prepare(self) -> None:
         """Refuse by the announced length what no kind may have, before anything else; then as every door."""
@@ -52,22 +88,10 @@ class UploadHandler(ApiHandler):
         declared = self.request.headers.get("Content-Type", "")
         self._intake = Intake(self.ctx, owner=self.caller.id, declared=declared, announced=self._announced())
 
-    async def data_received(self, chunk: bytes) -> None:  # type: ignore[override]  # Tornado waits for what it returns
-        """Store the chunk; the next is read from the network when this is done. After a refusal it is thrown away."""
-        if self._finished or self._intake is None:
-            return
-        if self._refused is not None:
-            self._unwanted += len(chunk)
-        else:
-            try:
-                await self._intake.take(chunk)
-            except Exception as error:  # answered by `post` at the end of the body, or here when that is far away
-                self._refused = error
-        # A client that is still sending sees a refusal best when we have read it to its end; not for ever, though.
-        if self._refused is not None and max(self._unwanted, self._announced()) > DRAINED_BODY:
-            refused = (type(self._refused), self._refused, self._refused.__traceback__)
-            self.log_exception(*refused)
-            self.send_error(500, exc_info=refused)  # 500 for a bug; a refusal brings its own status
+    async def take(self, chunk: bytes) -> None:
+        """Store the chunk."""
+        if self._intake is not None:
+            await self._intake.take(chunk)
 
     def on_connection_close(self) -> None:
         """The client is gone before it had its answer: leave nothing."""
@@ -86,8 +110,7 @@ class UploadHandler(ApiHandler):
     )
     async def post(self) -> Any:
         """The raw bytes as body, their type told by themselves; answers when they are examined, cleaned and stored."""
-        if self._refused is not None:
-            raise self._refused
+        self.require_taken()
         if self._intake is None:
             raise RuntimeError("prepare did not run")
         return service.view(await self._intake.finish())

@@ -6,12 +6,14 @@ in place; whatever happens, either the upload itself or the sweep (`core/media/j
 
 import asyncio
 import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from core.errors import Invalid, NotFound, ServiceUnavailable, is_away
+from core import metrics
+from core.errors import Invalid, NotFound, ServiceUnavailable, is_away, refusal_of
 from core.ids import new_id
 from core.media import rules
 from core.media.frames import Order, Unfit
@@ -50,7 +52,8 @@ class Intake:
                 return
             try:
                 await self._take(chunk)
-            except BaseException:
+            except BaseException as error:
+                self._count(error)
                 await self._drop()
                 raise
 
@@ -59,16 +62,26 @@ class Intake:
         async with self._turn:
             try:
                 media = await self._finish()
-            except BaseException:
+            except BaseException as error:
+                self._count(error)
                 await self._drop()
                 raise
+            self._count(None)
             self._is_over = True
             return media
 
     async def abandon(self) -> None:
         """Nobody waits for the answer any more: leave nothing, not even a medium just finished that nobody can name."""
         async with self._turn:
+            if not self._is_over:
+                metrics.UPLOADS.labels("abandoned").inc()
             await self._drop()
+
+    def _count(self, error: BaseException | None) -> None:
+        if self._is_over:
+            return
+        refusal = refusal_of(error) if isinstance(error, Exception) else None
+        metrics.UPLOADS.labels("ready" if error is None else refusal.code if refusal else "failed").inc()
 
     async def _take(self, chunk: bytes) -> None:
         self._received += len(chunk)
@@ -83,7 +96,7 @@ class Intake:
     async def _begin(self) -> tuple[Media, "FileWriter"]:
         found = rules.require_type(bytes(self._head[:HEAD_BYTES]), self._declared)
         rules.require_size(max(self._received, self._announced), found.kind, self._ctx.policy)
-        media = await begin(self._ctx, owner=self._owner, found=found)
+        media = await begin(self._ctx, media_id=new_id(), owner=self._owner, found=found)
         self._media = media
         writer = await self._ctx.files.open_upload(rules.raw_file(media["_id"]), at=media["created_at"])
         self._writer = writer
@@ -99,7 +112,10 @@ class Intake:
         else:
             media, writer = self._media, self._writer
         await writer.finish()
-        return await complete(self._ctx, media, self._received)
+        raw = rules.raw_file(media["_id"])
+        facts = await clean(self._ctx, media, self._received, await self._ctx.files.open_range(raw))
+        await self._ctx.files.delete(raw)
+        return await complete(self._ctx, media, facts)
 
     async def _drop(self) -> None:
         self._is_over = True
@@ -108,10 +124,10 @@ class Intake:
             await discard(self._ctx, self._media["_id"])
 
 
-async def begin(ctx: "Context", *, owner: str, found: FileType) -> Media:
+async def begin(ctx: "Context", *, media_id: str, owner: str, found: FileType) -> Media:
     """The document of an upload that has shown what it is."""
     media = Media(
-        _id=new_id(),
+        _id=media_id,
         owner=owner,
         status="uploading",
         kind=found.kind,
@@ -133,13 +149,8 @@ async def begin(ctx: "Context", *, owner: str, found: FileType) -> Media:
     return media
 
 
-async def complete(ctx: "Context", media: Media, size: int) -> Media:
-    """Examine the raw file, whole in the store, and put the clean one in its place; the ready medium.
-
-    Raises what it was refused for, or `NotFound` when the sweep discarded it meanwhile; the caller then discards it.
-    """
-    facts = await _clean(ctx, media, size)
-    await ctx.files.delete(rules.raw_file(media["_id"]))
+async def complete(ctx: "Context", media: Media, facts: Facts) -> Media:
+    """The ready medium; `NotFound` when the sweep discarded it meanwhile: the caller then discards it."""
     now = ctx.clock.now()
     if not await ctx.media.make_ready(media["_id"], facts, at=now):
         raise NotFound
@@ -147,10 +158,13 @@ async def complete(ctx: "Context", media: Media, size: int) -> Media:
     return {**media, **facts, "status": "ready", "ready_at": now}
 
 
-async def _clean(ctx: "Context", media: Media, size: int) -> Facts:
+async def clean(ctx: "Context", media: Media, size: int, pieces: AsyncGenerator[bytes, None]) -> Facts:
+    """Examine the `size` raw bytes that `pieces` gives, and store the clean ones with their thumbnail.
+
+    Raises what it was refused for, and what `pieces` does; the caller then discards the medium.
+    """
     writer = _Measured(await ctx.files.open_upload(rules.file_of(media["_id"], "original"), at=media["created_at"]))
     findings: Findings | None = None
-    pieces: Any = await ctx.files.open_range(rules.raw_file(media["_id"]))
     async with aclosing(pieces):
         if media["kind"] == "file":
             async for piece in pieces:
@@ -172,7 +186,9 @@ async def _clean(ctx: "Context", media: Media, size: int) -> Facts:
     )
 
 
-async def _examine(ctx: "Context", media: Media, size: int, pieces: Any, writer: "_Measured") -> Findings:
+async def _examine(
+    ctx: "Context", media: Media, size: int, pieces: AsyncIterator[bytes], writer: "_Measured"
+) -> Findings:
     order = Order(type=media["type"], size=size, pixels=ctx.policy.media_image_pixels)
     try:
         return await ctx.workshop.examine(order, pieces, writer.write)

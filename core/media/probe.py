@@ -35,6 +35,8 @@ _CODECS: Final = {
 # Only this demuxer is tried: playlists and lists of files (hls, concat), which would have us read more than we were
 # given, can then never be met.
 _DEMUXERS: Final = {"mp4": "mp4", "mov": "mov", "webm": "matroska"}
+# And should a demuxer want to open something else than what it was given, it can by no means do so.
+_NO_PROTOCOL: Final = "none"
 # Packets a player would miss without anybody noticing; a file cut short lacks far more.
 _MISSING: Final = 0.05
 _COPIED_BYTES: Final = 256 * 1024
@@ -65,6 +67,8 @@ def clean_video(source: BinaryIO, target: str, type_: str, pixels: int) -> Film:
     source.seek(0)
     with _opened(source, type_) as again:
         frame = _first_frame(again, index)
+    if frame.width * frame.height > pixels:  # a frame may be larger than its container says
+        raise Unfit("too_many_pixels")
     picture = _upright(frame)
     width, height = (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
     return Film(width, height, round(seconds, 3), pictures.thumbnail_of(picture))
@@ -72,7 +76,8 @@ def clean_video(source: BinaryIO, target: str, type_: str, pixels: int) -> Film:
 
 def _opened(source: BinaryIO, type_: str) -> InputContainer:
     # Metadata in whatever encoding a telephone chose is no fault of the film, and is not kept anyway.
-    return cast(InputContainer, av.open(source, format=_DEMUXERS[type_], metadata_errors="replace"))
+    options = {"protocol_whitelist": _NO_PROTOCOL}
+    return cast(InputContainer, av.open(source, format=_DEMUXERS[type_], options=options, metadata_errors="replace"))
 
 
 def _playable(came: InputContainer, codecs: dict[str, set[str]]) -> tuple[Any, list[Any]]:

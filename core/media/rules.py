@@ -68,10 +68,26 @@ def require_type(head: bytes, declared: str) -> FileType:
         raise UnsupportedMedia(f"不支持的文件类型，{TAKEN}")
     if not found.taken:
         raise UnsupportedMedia(f"暂不支持 HEIC、AVIF 图片，请转换为 JPEG 后上传。{TAKEN}")
-    stated = declared.partition(";")[0].strip().lower()
+    stated = _stated(declared)
     if stated not in _UNSTATED and _kind_of(stated) != found.kind:
         raise UnsupportedMedia("文件内容与声明的类型不一致")
     return found
+
+
+def require_announced(declared: str, size: int, policy: Policy) -> None:
+    """What can be said before the first byte: `UnsupportedMedia` for a type never taken, `TooLarge` for its kind."""
+    require_any_size(size, policy)
+    stated = _stated(declared)
+    if stated in _UNSTATED:
+        return
+    kind = _kind_of(stated)
+    if kind is None:
+        raise UnsupportedMedia(f"不支持的文件类型，{TAKEN}")
+    require_size(size, kind, policy)
+
+
+def _stated(declared: str) -> str:
+    return declared.partition(";")[0].strip().lower()
 
 
 def _kind_of(mime: str) -> MediaKind | None:

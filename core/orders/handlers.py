@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import structlog
 
+from core import metrics
 from core.auth import ANYONE, PATIENT
 from core.http import ApiHandler, endpoint
 from core.orders import service
@@ -62,19 +63,27 @@ class PaymentHandler(ApiHandler):
 class NotificationHandler(ApiHandler):
     """Callbacks of WeChat Pay: 204 when taken, 4xx or 5xx with `{"code":"FAIL"}` to have them repeated."""
 
+    subject: ClassVar[str]
+
     async def take(self, work: Any) -> None:
         """Run `work` and answer in the gateway's own way within its five seconds."""
+        outcome = "failed"
         try:
             await asyncio.wait_for(work, NOTIFICATION_SECONDS)
         except BadNotification as error:
+            outcome = "bad"
             log.warning("payment.bad_notification", request=self.request_id, why=str(error))
             self._fail(401)
         except TimeoutError:
+            outcome = "slow"
             log.warning("payment.notification_slow", request=self.request_id)
             self._fail(503)
         else:
+            outcome = "taken"
             self.set_status(204)
             self.finish()
+        finally:
+            metrics.NOTIFICATIONS.labels(self.subject, outcome).inc()
 
     def _fail(self, status: int) -> None:
         self.set_status(status)
@@ -84,6 +93,8 @@ class NotificationHandler(ApiHandler):
 class PaymentNotificationHandler(NotificationHandler):
     """Payments."""
 
+    subject = "payment"
+
     @endpoint(roles=ANYONE, summary="微信支付通知", reads="*/*", responses=REPEATED, status=204)
     async def post(self) -> None:
         """Verified by signature, age, merchant and amount; repeats change nothing."""
@@ -92,6 +103,8 @@ class PaymentNotificationHandler(NotificationHandler):
 
 class RefundNotificationHandler(NotificationHandler):
     """Refunds."""
+
+    subject = "refund"
 
     @endpoint(roles=ANYONE, summary="微信退款通知", reads="*/*", responses=REPEATED, status=204)
     async def post(self) -> None:

@@ -8,6 +8,7 @@ import structlog
 from core.auth import GATEWAY, SYSTEM
 from core.errors import AWAY, WrongState
 from core.jobs import DutyFunction
+from core.notices import service as notices
 from core.orders import service as orders
 from core.patients import service as patients
 from core.visits import rules, service
@@ -33,7 +34,10 @@ async def submit_paid(ctx: "Context", order: Order) -> None:
 
 
 async def announce(ctx: "Context", visit: Visit) -> None:
-    """Say in the chat what has happened to the visit, each line once (its cause is the step of the history)."""
+    """Say in the chat what has happened to the visit, each line once (its cause is the step of the history).
+
+    Whom the newest step concerns and who is offline is owed a notice.
+    """
     for number, step in enumerate(visit["history"]):
         said = rules.announcement(step["act"], visit["fee"])
         if said is None or visit["submitted_at"] is None:
@@ -44,6 +48,8 @@ async def announce(ctx: "Context", visit: Visit) -> None:
     if visit["status"] in rules.RATEABLE:
         card = {"card": "rating_request", "visit": visit["_id"]}
         await ctx.journal.append(visit["_id"], kind="card", body=card, cause=f"visit:{visit['_id']}:rating_request")
+    if visit["submitted_at"] is not None:
+        await notices.owe_step(ctx, visit)
 
 
 async def deadline(ctx: "Context", visit: Visit) -> None:

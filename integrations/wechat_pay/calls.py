@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import structlog
 
+from core import metrics
 from core.ports import Rejected, Unavailable
 
 log = structlog.get_logger()
@@ -37,12 +38,13 @@ async def call(
     it: what the call did is then unknown, and the same call may be made again.
     """
     began = time.monotonic()
-    status, code = 0, None
+    status, code, outcome = 0, None, "unavailable"
     try:
         async with asyncio.timeout(seconds):
             status, body = await send()
         answer = _read(action, status, body)
         code = answer.code
+        outcome = "ok" if code is None else "refused"
         return answer
     except (TimeoutError, httpx.HTTPError) as failure:
         code = type(failure).__name__
@@ -57,6 +59,8 @@ async def call(
         code = "forged"
         raise Unavailable(f"wechat_pay {action}: the answer's signature does not hold") from failure
     finally:
+        took = time.monotonic() - began
+        metrics.OUTSIDE.labels("wechat_pay", action, outcome).observe(took)
         log.info(
             "outside.called",
             system="wechat_pay",
@@ -64,7 +68,7 @@ async def call(
             number=number,
             status=status,
             code=code,
-            duration_ms=round((time.monotonic() - began) * 1000),
+            duration_ms=round(took * 1000),
         )
 
 

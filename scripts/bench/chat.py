@@ -6,8 +6,6 @@ turn, round by round, on the loopback interface; what counts are the medians of 
 round and ends by itself.
 """
 
-import argparse
-import json
 import os
 import platform
 import resource
@@ -16,15 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import uvloop
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for those who run the file itself
 
-from scripts.bench.figures import Figure, Rounds, summary, table
-from scripts.bench.ground import BenchFailed, Ground, Target, bare_server, open_ground, paired, put_load
+from core import lag, tasks
+from scripts.bench.command import Benchmark, main
+from scripts.bench.figures import Figure, Rounds, percentile
+from scripts.bench.ground import Ground, Target, bare_server, open_ground, paired, put_load
 from scripts.bench.journal import Bench
-from scripts.bootstrap import CannotStart
-from scripts.embedded import StartFailed
 
 SENDERS: Final = 64
 IDLE_CONNECTIONS: Final = 10_000
@@ -52,6 +48,11 @@ FIGURES: Final = (
         at_most=4.0,
     ),
     Figure(
+        "loop_lag_p99_ms",
+        f"99th percentile of how late the server's event loop woke up while {SENDERS} pairs talked in a closed loop",
+        at_most=20.0,
+    ),
+    Figure(
         "idle_memory_ratio",
         f"memory of an idle authenticated connection over a bare Tornado websocket's; {IDLE_CONNECTIONS} connections",
         at_most=1.6,
@@ -69,7 +70,7 @@ async def one_round(ground: Ground, bench: Bench, wanted: Sequence[str], rounds:
     """Every wanted figure once, each next to its baseline."""
     if {"group_commit_ratio", "socket_ratio", "ack_p95_half_over_insert"} & set(wanted):
         await _stores(bench, rounds)
-    if {"socket_ratio", "cpu_ratio_echo", "ack_p95_half_over_insert"} & set(wanted):
+    if {"socket_ratio", "cpu_ratio_echo", "loop_lag_p99_ms", "ack_p95_half_over_insert"} & set(wanted):
         await _talk(ground, wanted, rounds)
     if "idle_memory_ratio" in wanted:
         await _idle(ground, rounds)
@@ -91,8 +92,16 @@ async def _stores(bench: Bench, rounds: Rounds) -> None:
 async def _talk(ground: Ground, wanted: Sequence[str], rounds: Rounds) -> None:
     app = await ground.fresh_app()
     pairs: dict[str, Any] = {"pairs": ground.pairs, "warm_seconds": WARM_SECONDS, "seconds": LOAD_SECONDS}
-    chat = await put_load(app, "closed", ground.seats, **pairs)
-    rounds.note(**{f"chat_{name}": value for name, value in chat.items()})
+    own: list[float] = []
+    probing = tasks.spawn("bench.lag", lag.probe(own.append))
+    chat = await put_load(app, "closed", ground.seats, lag=True, **pairs)
+    await tasks.stop(probing)
+    rounds.note(
+        loop_lag_p99_ms=chat.pop("loop_lag_p99_ms"),
+        # Of this process, which does nothing meanwhile: what is late here the machine has to answer for.
+        idle_loop_lag_p99_ms=percentile(own, 0.99) * 1000,
+        **{f"chat_{name}": value for name, value in chat.items()},
+    )
     if "socket_ratio" in wanted:
         rounds.note(socket_ratio=chat["acks_per_second"] / rounds.values["inserts_per_second"][-1])
     if "cpu_ratio_echo" in wanted:
@@ -109,7 +118,8 @@ async def _talk(ground: Ground, wanted: Sequence[str], rounds: Rounds) -> None:
 
 async def _half(ground: Ground, app: Target, rate: float, pairs: dict[str, Any], rounds: Rounds) -> None:
     probe = ground.strangers(1)
-    half = await put_load(app, "open", [*ground.seats, *probe], probe=len(ground.seats), rate=rate, **pairs)
+    seats = [*ground.seats, *probe]
+    half = await put_load(app, "open", seats, probe=len(ground.seats), rate=rate, lag=True, **pairs)
     rounds.note(
         ack_p95_half_over_insert=half["ack_p95_ms"] / rounds.values["single_insert_p50_ms"][-1],
         half_rate=rate,
@@ -154,29 +164,11 @@ def about(count: int) -> dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Measure and print; 1 and one line when it cannot be measured."""
-    parser = argparse.ArgumentParser(prog="scripts.bench.chat", description="The chat's figures.")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
-    parser.add_argument("--only", action="append", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}")
-    options = parser.parse_args(arguments)
-    if options.rounds < 1:
-        parser.error("--rounds must be at least 1")
-    # Children inherit it: ten thousand sockets do not fit into most shells' limit.
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    try:
-        rounds = uvloop.run(run(options.only or NAMES, options.rounds))
-    except (BenchFailed, CannotStart, StartFailed) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    if options.json:
-        print(json.dumps(summary(rounds, FIGURES, about(options.rounds))))
-    else:
-        print(table(rounds, FIGURES))
-    return 0
+BENCHMARK: Final = Benchmark("scripts.bench.chat", "The chat's figures.", FIGURES, NAMES, run, about)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    # Children inherit it: ten thousand sockets do not fit into most shells' limit.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    sys.exit(main(BENCHMARK, sys.argv[1:]))

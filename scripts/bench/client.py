@@ -24,9 +24,11 @@ import uvloop
 from core import tasks
 from scripts.bench.figures import percentile
 from scripts.bench.sampling import cpu_seconds, resident_bytes
+from scripts.bench.scrape import Buckets, NotCounted, histogram, quantile
 from scripts.bench.wire import Wire
 
 TEXT: Final = "您好医生，昨晚又咳了两次，今天早上已经不发烧了，药还要继续吃吗？"
+LAG: Final = "event_loop_lag_seconds"
 # Ids of this length let the bare server answer without reading JSON.
 ID_LENGTH: Final = 16
 # Connections that are being opened at the same time.
@@ -64,7 +66,8 @@ class Pair:
 @dataclass(frozen=True)
 class Plan:
     """What to do. `pid` is the server's; `warm_seconds` come before what counts, `settle_seconds` after the last hello
-    of an idle load, of which the first `warm_seats` are not counted; `probe` is a seat that asks `ping` all the time.
+    of an idle load, of which the first `warm_seats` are not counted; `probe` is a seat that asks `ping` all the time;
+    `lag` reads from the server's own count how late its event loop was.
     """
 
     kind: str
@@ -79,6 +82,7 @@ class Plan:
     warm_seats: int = 0
     settle_seconds: float = 2.0
     probe: int | None = None
+    lag: bool = False
 
     def to_json(self) -> str:
         """As standard input takes it."""
@@ -263,9 +267,15 @@ async def talk(plan: Plan, clients: Sequence[Client]) -> dict[str, float]:
     probe = Probe(clients[plan.probe]) if plan.probe is not None else None
     probing = tasks.spawn("bench.probe", probe.run()) if probe else None
     window = Window(plan.pid)
+    lags: list[asyncio.Task[Buckets]] = []
+
+    def look() -> None:
+        if plan.lag:
+            lags.append(tasks.spawn("bench.scrape", histogram(plan.host, plan.port, LAG)))
 
     def begin() -> None:
         window.begin()
+        look()
         for talker in talkers:
             talker.counts = True
         if probe is not None:
@@ -274,6 +284,7 @@ async def talk(plan: Plan, clients: Sequence[Client]) -> dict[str, float]:
     drive = _in_turn if plan.kind == "open" else _back_to_back
     await drive(plan, talkers, begin)
     window.end()
+    look()
     for talker in talkers:
         talker.counts = False
     latencies = [latency for talker in talkers for latency in talker.latencies]
@@ -292,6 +303,9 @@ async def talk(plan: Plan, clients: Sequence[Client]) -> dict[str, float]:
             "lag_p50_ms": statistics.median(probe.lags) * 1000,
             "lag_p99_ms": percentile(probe.lags, 0.99) * 1000,
         }
+    if lags:
+        before, after = await _together(lags)
+        measured["loop_lag_p99_ms"] = quantile(before, after, 0.99) * 1000
     return measured
 
 
@@ -385,7 +399,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         measured = uvloop.run(run(Plan.from_json(sys.stdin.read())))
-    except (LoadFailed, OSError) as error:
+    except (LoadFailed, NotCounted, OSError) as error:
         print(f"load: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     print(json.dumps(measured))

@@ -28,6 +28,7 @@ from scripts.roles import load_accounts
 # Limits that people feel and benches would only measure; the heartbeat at its shortest, so that idle sockets have been
 # pinged at least once before their memory is read.
 SETTINGS: Final = {
+    "VISITS_PER_HOUR": "10000",
     "SOCKET_MESSAGES_PER_MINUTE": "1000000",
     "SOCKET_FRAMES_PER_SECOND": "1000000",
     "SOCKET_ACCEPTS_PER_SECOND": "1000000",
@@ -87,20 +88,35 @@ class Ground:
         assert application.pid is not None
         return Target(port, application.pid)
 
+    @property
+    def env(self) -> Mapping[str, str]:
+        """What the application is started with."""
+        return self._launcher.env
+
+    @property
+    def url(self) -> str:
+        """Of the application, without a trailing slash."""
+        return self._launcher.url
+
+    def patients(self, count: int) -> dict[str, str]:
+        """As `patients` of this hospital."""
+        return patients(self.env, count)
+
     def strangers(self, count: int) -> list[Seat]:
-        """Seats of nobody in particular."""
-        return strangers(self._launcher.env, count)
+        """Seats of so many new accounts."""
+        return strangers(self.env, count)
 
 
-def strangers(env: Mapping[str, str], count: int) -> list[Seat]:
-    """Seats with valid tokens of accounts that need not exist: a hello reads no account. `env` is the hospital's."""
+def patients(env: Mapping[str, str], count: int) -> dict[str, str]:
+    """New ids of accounts that need not exist, each with a valid token: neither a hello nor REST reads accounts.
+
+    `env` is what the hospital was started with.
+    """
     keys = {name: base64.b64decode(key) for name, key in json.loads(env["TOKEN_KEYS"]).items()}
     signer = TokenSigner(keys, env["TOKEN_KEY"])
     now = SystemClock().now()
-    seats = []
-    for _ in range(count):
-        account = new_id()
-        token = signer.issue(
+    return {
+        account: signer.issue(
             account=account,
             role="patient",
             audience="patient",
@@ -109,20 +125,25 @@ def strangers(env: Mapping[str, str], count: int) -> list[Seat]:
             now=now,
             seconds=TOKEN_SECONDS,
         )
-        seats.append(Seat("/ws", token, f"bench-{account[-8:]}"))
-    return seats
+        for account in (new_id() for _ in range(count))
+    }
+
+
+def strangers(env: Mapping[str, str], count: int) -> list[Seat]:
+    """Seats of so many new accounts in the hospital that was started with `env`."""
+    return [Seat("/ws", token, f"bench-{account[-8:]}") for account, token in patients(env, count).items()]
 
 
 @asynccontextmanager
-async def open_ground(pairs: int) -> AsyncIterator[Ground]:
-    """A hospital with so many open consultations, each of one patient with a doctor of their own."""
+async def open_ground(pairs: int, *, demo: bool = False) -> AsyncIterator[Ground]:
+    """A hospital with so many open consultations, each of one patient with a doctor of their own; or with demo data."""
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         folder = DataFolder.open(Path(temporary) / "hospital")
-        launcher = Launcher(Options(free_port(), folder.path, fresh=False, demo=False), folder)
+        launcher = Launcher(Options(free_port(), folder.path, fresh=False, demo=demo), folder)
         launcher.env |= SETTINGS
         try:
             await launcher.start()
-            lines = await load_accounts(launcher.env, patients=pairs, doctors=pairs)
+            lines = await load_accounts(launcher.env, patients=pairs, doctors=pairs) if pairs else []
             yield Ground(launcher, *seated(lines))
         finally:
             await launcher.stop()
@@ -148,13 +169,16 @@ def paired(seats: Sequence[Seat], pairs: Sequence[Pair]) -> list[Seat]:
 
 
 @asynccontextmanager
-async def bare_server() -> AsyncIterator[Target]:
-    """A fresh process of `scripts.bench.echo`."""
+async def bare_server(
+    module: str = "scripts.bench.echo", env: Mapping[str, str] | None = None
+) -> AsyncIterator[Target]:
+    """A fresh process of the module, which says its port in its first line; `env` as the hospital's, None: our own."""
     process = await asyncio.create_subprocess_exec(
-        *mortal([sys.executable, "-m", "scripts.bench.echo"]),
+        *mortal([sys.executable, "-m", module]),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         cwd=ROOT,
+        env=env,
         start_new_session=True,
     )
     assert process.stdout is not None

@@ -19,17 +19,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import uvloop
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for those who run the file itself
 
 from core import tasks
+from scripts.bench.command import publish
 from scripts.bench.crowd import Guests
-from scripts.bench.figures import Figure, Rounds, percentile, summary, table
+from scripts.bench.figures import Figure, Rounds, percentile
 from scripts.bench.ground import BenchFailed, strangers
 from scripts.bench.prober import Asked, Prober
-from scripts.bootstrap import ROOT, CannotStart
-from scripts.embedded import StartFailed
+from scripts.bootstrap import ROOT
 from scripts.processes import LOOPBACK, mortal
 from scripts.returning import LONGEST_SECONDS
 from scripts.roles import Roles, load_accounts, open_roles
@@ -183,16 +181,8 @@ def main(arguments: Sequence[str]) -> int:
     # Children inherit it: thousands of sockets do not fit into most shells' limit.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    try:
-        rounds = uvloop.run(run(options.clients, options.rounds, together=options.together))
-    except (BenchFailed, CannotStart, StartFailed) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    if options.json:
-        print(json.dumps(summary(rounds, FIGURES, about(options.clients, options.rounds))))
-    else:
-        print(table(rounds, FIGURES))
-    return 0
+    running = run(options.clients, options.rounds, together=options.together)
+    return publish(running, FIGURES, lambda: about(options.clients, options.rounds), as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """`SendSms` (version 2021-01-11) and what a test or the demo wants to know of it.
 
 - `GET /_control/sms?phone=13800000000`: the last message to the number, `{template, template_id, parameters, code,
-  reference, sent_at, count}`; `count` is how many it got within a day. 404 when none.
+  reference, sent_at, count}`; `count` is how many it got within a day. 404 when none. With `&template=login_code` (or
+  `patient_notice`, `staff_notice`) only messages of that template count.
 - `POST /_control/limits {"enabled": true}`: the vendor's default limits per number, 1 in 30 s, 5 an hour, 10 a day.
 - `/_control/faults` (see `simulators.faults`): with their `code`, `error` answers `Response.Error`, `reject` a status.
 
@@ -127,10 +128,12 @@ class MessagesHandler(ControlHandler):
         """The last message to `phone` (11 digits)."""
         store: Store = self.settings["store"]
         phone = self.get_query_argument("phone")
-        message = store.latest("message", phone)
-        if message is None:
+        template = self.get_query_argument("template", None)
+        messages = store.all("message", phone, since=self.settings["now"]() - _DAY)
+        wanted = [message for message in messages if template in (None, message["template"])]
+        if not wanted:
             raise HTTPError(404, reason="no message to this number")
-        self.reply({**message, "count": store.count("message", phone, since=self.settings["now"]() - _DAY)})
+        self.reply({**wanted[-1], "count": len(wanted)})
 
 
 class LimitsHandler(ControlHandler):

@@ -1,4 +1,4 @@
-"""The server API of WeChat mini-programs, as far as login goes."""
+"""The server API of WeChat mini-programs, as far as login and subscribe messages go."""
 
 from simulators.wechat_login.app import make_app
 

@@ -1,10 +1,14 @@
-"""jscode2session, stable_token and getuserphonenumber, and the user's side of them.
+"""jscode2session, stable_token, getuserphonenumber and subscribe messages, and the user's side of them.
 
 - `POST /_control/codes {"phone", "openid"?, "app"?, "country_code"?}` → `{"login_code", "phone_code", "openid"}`: what
   the two buttons of the mini-program would give to a user with that phone. Each code holds 5 minutes and once. `app`
   (`patient`, `staff`) binds them to one mini-program; without it the first that redeems may. The openid is always the
   same for a phone in a mini-program unless given; it is null in the answer when neither `app` nor `openid` was given.
 - `POST /_control/tokens/revoke {"app", "still_handed_out"?}`: the current access token is refused from now on.
+- `POST /_control/permissions {"app", "openid" or "phone", "template"?, "count"?}`: the user accepts one more message of
+  the template (`notice`), or `count`; answers `{"openid", "left"}`.
+- `GET /_control/messages?app=patient&openid=…` (or `&phone=…`) → the subscribe messages the user got within a day,
+  oldest first: `[{"template", "page", "data": {place: value}, "msgid", "sent_at"}]`.
 - `GET /_control/calls` → calls by path since the start.
 - `/_control/faults` (see `simulators.faults`): `error` answers the `code` given as `errcode`, e.g. -1.
 """
@@ -13,7 +17,7 @@ import json
 import re
 import secrets
 import time
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -25,18 +29,26 @@ from simulators.control import ControlHandler
 from simulators.faults import Faults, FaultsHandler, VendorHandler
 from simulators.key_files import read_or_make
 from simulators.store import Store
+from simulators.wechat_login.messages import Messages
 from simulators.wechat_login.state import Codes, Tokens, WeChatError, openid_of, unionid_of
 
 
 def read_keys(keys_dir: Path) -> dict[str, Any]:
-    """`wechat.json`: `{"patient": {"appid", "secret"}, "staff": {…}}`; the appids are those of the pay simulator."""
+    """`wechat.json`: `{"patient": {"appid", "secret", "templates"}, "staff": {…}}`; appids as in the pay simulator.
+
+    `templates`: name → `{"id", "page", "fields": {place of WeChat's: the hospital's name of the value}}`.
+    """
     return read_or_make(
         keys_dir / "wechat.json",
-        lambda: {
-            "patient": {"appid": "wx00000000000demo1", "secret": f"demo{secrets.token_hex(14)}"},
-            "staff": {"appid": "wx00000000000demo2", "secret": f"demo{secrets.token_hex(14)}"},
-        },
+        lambda: {"patient": _mini_program("wx00000000000demo1"), "staff": _mini_program("wx00000000000demo2")},
     )
+
+
+def _mini_program(appid: str) -> dict[str, Any]:
+    template_id = urlsafe_b64encode(f"notice of {appid}, 43 long".encode()).decode()[:43]
+    fields = {"thing1": "matter", "thing2": "hint", "time3": "at"}
+    templates = {"notice": {"id": template_id, "page": "pages/index/index", "fields": fields}}
+    return {"appid": appid, "secret": f"demo{secrets.token_hex(14)}", "templates": templates}
 
 
 class WeChatHandler(VendorHandler):
@@ -67,6 +79,14 @@ class WeChatHandler(VendorHandler):
                 return str(appid)
         raise WeChatError(40013, "invalid appid")
 
+    def require_token(self) -> str:
+        """The appid of the mini-program whose access token the query carries."""
+        token = self.get_query_argument("access_token", "")
+        if not token:
+            raise WeChatError(41001, "access_token missing")
+        appid: str = self.settings["tokens"].appid_of(token)
+        return appid
+
     def json_body(self) -> dict[str, Any]:
         """The JSON object of the request."""
         try:
@@ -93,9 +113,11 @@ class SessionHandler(WeChatHandler):
         if not code:
             raise WeChatError(41008, "missing code")
         person = self.settings["codes"].redeem("login", code, appid)
+        openid = person["openid"] or openid_of(appid, person["phone"])
+        self.settings["messages"].meet(appid, openid)
         return {
             "session_key": b64encode(secrets.token_bytes(16)).decode(),
-            "openid": person["openid"] or openid_of(appid, person["phone"]),
+            "openid": openid,
             "unionid": unionid_of(person["phone"]),
         }
 
@@ -124,10 +146,7 @@ class PhoneHandler(WeChatHandler):
         self.answer(self._phone)
 
     def _phone(self) -> dict[str, Any]:
-        token = self.get_query_argument("access_token", "")
-        if not token:
-            raise WeChatError(41001, "access_token missing")
-        appid = self.settings["tokens"].appid_of(token)
+        appid = self.require_token()
         code = self.json_body().get("code")
         if not isinstance(code, str) or not code:
             raise WeChatError(40029, "invalid code")
@@ -143,6 +162,61 @@ class PhoneHandler(WeChatHandler):
                 "watermark": {"timestamp": int(self.settings["now"]()), "appid": appid},
             },
         }
+
+
+class SendHandler(WeChatHandler):
+    """POST /cgi-bin/message/subscribe/send."""
+
+    def post(self) -> None:
+        """The message's number."""
+        self.answer(self._send)
+
+    def _send(self) -> dict[str, Any]:
+        appid = self.require_token()
+        templates = next(app["templates"] for app in self.settings["keys"].values() if app["appid"] == appid)
+        number = self.settings["messages"].send(appid, templates, self.json_body())
+        return {"errcode": 0, "errmsg": "ok", "msgid": number}
+
+
+class UserHandler(ControlHandler):
+    """Base of the pages about one user of one mini-program."""
+
+    def user(self, given: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        """The mini-program's keys and the openid, which may be told by the phone."""
+        app = self.settings["keys"].get(given.get("app"))
+        if app is None:
+            raise HTTPError(400, reason="app is patient or staff")
+        openid, phone = given.get("openid"), given.get("phone")
+        if not isinstance(openid or phone, str):
+            raise HTTPError(400, reason="openid or phone is a string")
+        return app, openid or openid_of(app["appid"], str(phone))
+
+
+class PermissionsHandler(UserHandler):
+    """The user who accepts messages."""
+
+    def post(self) -> None:
+        """One more, or `count`."""
+        body = self.body()
+        app, openid = self.user(body)
+        template, count = app["templates"].get(body.get("template", "notice")), body.get("count", 1)
+        if template is None:
+            raise HTTPError(400, reason=f"template is one of {', '.join(app['templates'])}")
+        if type(count) is not int or count < 1:
+            raise HTTPError(400, reason="count is a number from 1")
+        messages: Messages = self.settings["messages"]
+        messages.allow(app["appid"], openid, template["id"], count)
+        self.reply({"openid": openid, "left": messages.allowed(app["appid"], openid, template["id"])})
+
+
+class MessagesHandler(UserHandler):
+    """What the user's WeChat would show."""
+
+    def get(self) -> None:
+        """The messages."""
+        given = {name: self.get_query_argument(name, None) for name in ("app", "openid", "phone")}
+        app, openid = self.user(given)
+        self.reply(self.settings["messages"].sent(app["appid"], openid))
 
 
 class CodesHandler(ControlHandler):
@@ -201,7 +275,10 @@ def make_app(state_dir: Path, keys_dir: Path, *, now: Callable[[], float] = time
             (r"/sns/jscode2session", SessionHandler),
             (r"/cgi-bin/stable_token", TokenHandler),
             (r"/wxa/business/getuserphonenumber", PhoneHandler),
+            (r"/cgi-bin/message/subscribe/send", SendHandler),
             (r"/_control/codes", CodesHandler),
+            (r"/_control/permissions", PermissionsHandler),
+            (r"/_control/messages", MessagesHandler),
             (r"/_control/tokens/revoke", RevokeHandler),
             (r"/_control/calls", CallsHandler),
             (r"/_control/faults", FaultsHandler),
@@ -212,6 +289,7 @@ def make_app(state_dir: Path, keys_dir: Path, *, now: Callable[[], float] = time
         keys=read_keys(keys_dir),
         codes=Codes(store, now),
         tokens=Tokens(store, now),
+        messages=Messages(store, now),
         calls=Counter(),
         now=now,
     )

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,6 +34,26 @@ class Heard(logging.Handler):
         self.lines.append(line)
         if level in ("error", "critical"):
             self.errors.append(line)
+
+
+class Secrets:
+    """Everything that nobody may read in a log, collected as it is said."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, str] = {}
+
+    def word(self, name: str) -> str:
+        """A free text of its own, the name of its field in it."""
+        return self.keep(name, f"秘密 {name} {secrets.token_hex(4)}")
+
+    def keep(self, name: str, value: str) -> str:
+        """This value, too."""
+        self.said[name] = value
+        return value
+
+    def found_in(self, text: str) -> list[str]:
+        """The names of those that stand in the text, as they are or as JSON and repr escape them."""
+        return [name for name, said in self.said.items() if said in text or ascii(said)[1:-1] in text]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from scripts.story import (
     picture,
     valid_id_number,
 )
-from tests.abuse.listening import Heard, listening
+from tests.abuse.listening import Heard, Secrets, listening
 from tests.hospital import TestHospital
 from tests.people import (
     DOCTOR,
@@ -26,26 +26,6 @@ from tests.people import (
     stage_of,
     visit_form,
 )
-
-
-class Secrets:
-    """Everything that nobody may read in a log, collected as it is said."""
-
-    def __init__(self) -> None:
-        self.said: dict[str, str] = {}
-
-    def word(self, name: str) -> str:
-        """A free text of its own, the name of its field in it."""
-        return self.keep(name, f"秘密 {name} {secrets.token_hex(4)}")
-
-    def keep(self, name: str, value: str) -> str:
-        """This value, too."""
-        self.said[name] = value
-        return value
-
-    def found_in(self, text: str) -> list[str]:
-        """The names of those that stand in the text, as they are or as JSON and repr escape them."""
-        return [name for name, said in self.said.items() if said in text or ascii(said)[1:-1] in text]
 
 
 @pytest.fixture(scope="module")

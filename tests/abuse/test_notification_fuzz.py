@@ -82,6 +82,11 @@ class Unpaid:
 
 @pytest.fixture(scope="module")
 def unpaid(io_loop, hospital) -> Unpaid:
+    return opened_order(io_loop, hospital)
+
+
+def opened_order(io_loop, hospital) -> Unpaid:
+    """An order whose payment has been begun."""
     listed = Path(hospital.settings.wechat_pay_file)
     merchant = json.loads(listed.read_text())
 

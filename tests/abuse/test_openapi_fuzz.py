@@ -15,7 +15,8 @@ import schemathesis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from schemathesis import APIOperation, BaseSchema, Case, GenerationMode
-from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
+from schemathesis.config import ChecksConfig, GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
+from schemathesis.config._checks import NegativeDataRejectionConfig
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi import checks
 
@@ -30,6 +31,8 @@ from tests.people import in_progress
 
 EXAMPLES = {GenerationMode.POSITIVE: 3, GenerationMode.NEGATIVE: 5}
 NOT_OBJECTS = (b"\xff\xfe", b"{", b"[]", b"null", b'{"a":' * 5_000, b'{"a":NaN}', b'{"a":"\\ud800"}', b"9" * 5_000)
+# How something wrong may be refused; 412 is tus's word for another version of it.
+REFUSED = [400, 401, 403, 404, 409, 410, 412, 413, 415, 422, 428, 429]
 CHECKS = [
     checks.status_code_conformance,
     checks.content_type_conformance,
@@ -46,6 +49,9 @@ POLICY = Policy(
     uploads_per_hour=100_000,
     identity_checks_per_day=1_000,
 )
+
+
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +108,11 @@ async def everyone(hospital: TestHospital) -> Asked:
         if member["role"] not in tokens:
             person = await hospital.person().login_by_password(member["account"], DEMO_PASSWORDS[member["role"]])
             tokens[member["role"]] = person.token
+    begun = await stage.patient.send(
+        "POST", "/media/uploads", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "100000"}
+    )
     known = {
+        "upload_id": begun.headers["Location"].rpartition("/")[2],
         "visit_id": stage.found["visit"]["id"],
         "order_id": stage.found["visit"]["order"]["id"],
         "doctor_id": stage.found["doctor"]["id"],
@@ -116,7 +126,9 @@ async def everyone(hospital: TestHospital) -> Asked:
 def described() -> BaseSchema:
     """Our own document as schemathesis reads it; the tokens are ours to choose."""
     generation = GenerationConfig(with_security_parameters=False)
-    config = SchemathesisConfig(projects=ProjectsConfig(default=ProjectConfig(generation=generation)))
+    refusing = ChecksConfig(negative_data_rejection=NegativeDataRejectionConfig(expected_statuses=REFUSED))
+    project = ProjectConfig(generation=generation, checks=refusing)
+    config = SchemathesisConfig(projects=ProjectsConfig(default=project))
     return schemathesis.openapi.from_dict(openapi(), config=config)
 
 

@@ -105,6 +105,12 @@ def is_request(one: Any) -> bool:
 
 @pytest.fixture(scope="module")
 def chat(io_loop, store, redis_url) -> Iterator[Chat]:
+    yield from opened_chat(io_loop, store, redis_url)
+
+
+def opened_chat(io_loop, store, redis_url) -> Iterator[Chat]:
+    """A process with two consultations, closed when the next is asked for."""
+
     @asynccontextmanager
     async def opened():
         await ensure_indexes(store)

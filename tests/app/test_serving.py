@@ -11,12 +11,11 @@ import pytest
 from app import serving
 from app.settings import BadSettings
 from core import tasks
-from core.auth import TokenSigner
 from core.directory import service as directory
-from core.ids import new_id
 from core.ports import Unavailable
-from scripts.acting import NotAsPromised, Person, until
+from scripts.acting import NotAsPromised, until
 from scripts.embedded import free_port
+from tests.people import somebody
 
 # What only a process of that role answers; every process tells whether it lives.
 PATHS = {
@@ -52,22 +51,6 @@ def begin(hospital, io_loop):
 
 def url_of(process) -> str:
     return f"http://127.0.0.1:{process.port}"
-
-
-def somebody(hospital, process) -> Person:
-    """A patient with a token that was issued without a login."""
-    person = Person(hospital.http, url_of(process))
-    tokens: TokenSigner = hospital.ctx.tokens
-    person.token = tokens.issue(
-        account=new_id(),
-        role="patient",
-        audience="patient",
-        session=new_id(),
-        epoch=0,
-        now=hospital.ctx.clock.now(),
-        seconds=600,
-    )
-    return person
 
 
 @pytest.mark.parametrize("role", ["api", "im", "worker"])
@@ -161,6 +144,17 @@ async def test_a_start_that_fails_halfway_leaves_neither_port_nor_task_behind(ho
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", port))
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_production_asks_the_store_what_it_is_and_does_not_start_on_the_embedded_one(hospital):
+    # As an address of a real replica set would look.
+    disguised = hospital.settings.mongo_uri.replace("retryWrites=false", "retryWrites=true")
+    settings = replace(hospital.settings, production=True, mongo_uri=disguised, mongo_database="refused", listen_port=0)
+    with pytest.raises(BadSettings) as refused:
+        await serving.start(settings, "api")
+    assert str(refused.value) == "MONGO_URI is the embedded server; production needs a MongoDB replica set"
+    assert "refused" not in await hospital.ctx.store.db.client.list_database_names()
 
 
 @pytest.mark.gen_test(timeout=60)

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from app.settings import BadSettings, describe, key_of, keys_of, read, vendor_file
+from app.settings import BadSettings, describe, key_of, keys_of, part_of, read, vendor_file
 from core.policy import Policy
 
 KEY = base64.b64encode(b"k" * 32).decode()
@@ -24,7 +24,12 @@ GIVEN = {
     "WECHAT_FILE": "/keys/wechat.json",
     "TENCENT_FILE": "/keys/tencent.json",
 }
-PRODUCTION = {"PRODUCTION": "true", "PUBLIC_URL": "https://hospital.example", "STAFF_SECOND_FACTOR": "required"}
+PRODUCTION = {
+    "PRODUCTION": "true",
+    "PUBLIC_URL": "https://hospital.example",
+    "PROXY_HEADERS": "true",
+    "STAFF_SECOND_FACTOR": "required",
+}
 
 
 @pytest.fixture
@@ -153,25 +158,54 @@ def test_production_starts_with_its_own_keys_and_safe_links(given):
     assert read().production
 
 
-@pytest.mark.parametrize(
-    ("name", "changes"),
-    [
-        ("TOKEN_KEY", {"TOKEN_KEY": "demo-token-1", "TOKEN_KEYS": json.dumps({"demo-token-1": KEY})}),
-        ("FIELD_KEY", {"FIELD_KEY": "demo-field-1", "FIELD_KEYS": json.dumps({"demo-field-1": KEY})}),
-        ("MONGO_URI", {"MONGO_URI": "mongodb://127.0.0.1/?retryWrites=false"}),
-        ("PUBLIC_URL", {"PUBLIC_URL": "http://hospital.example"}),
-        ("WECHAT_PAY_URL", {"WECHAT_PAY_URL": "http://127.0.0.1:9001"}),
-        ("WECHAT_URL", {"WECHAT_URL": "http://127.0.0.1:9001"}),
-        ("SMS_URL", {"SMS_URL": "http://127.0.0.1:9001"}),
-        ("IDENTITY_URL", {"IDENTITY_URL": "http://127.0.0.1:9001"}),
-        ("STAFF_SECOND_FACTOR", {"STAFF_SECOND_FACTOR": "optional"}),
-    ],
-)
-def test_production_refuses_what_a_demonstration_may_have(given, name, changes):
+DEMO_TOKENS = {"TOKEN_KEY": "demo-token-1", "TOKEN_KEYS": json.dumps({"demo-token-1": KEY})}
+DEMO_FIELDS = {"FIELD_KEY": "demo-field-1", "FIELD_KEYS": json.dumps({"demo-field-1": KEY})}
+# What a demonstration may have, and the line by which production refuses it.
+REFUSED_IN_PRODUCTION = [
+    (DEMO_TOKENS, "TOKEN_KEYS holds a demo key; production needs its own"),
+    (
+        {"TOKEN_KEYS": json.dumps({"t2": KEY, "demo-token-1": SECRET})},
+        "TOKEN_KEYS holds a demo key; production needs its own",
+    ),
+    (DEMO_FIELDS, "FIELD_KEYS holds a demo key; production needs its own"),
+    (
+        {"MONGO_URI": "mongodb://127.0.0.1/?retryWrites=false"},
+        "MONGO_URI weakens durability; it must say retrywrites=true",
+    ),
+    ({"PUBLIC_URL": "http://hospital.example"}, "PUBLIC_URL must be https in production"),
+    ({"WECHAT_PAY_URL": "http://127.0.0.1:9001"}, "WECHAT_PAY_URL must be https in production"),
+    ({"WECHAT_URL": "http://127.0.0.1:9001"}, "WECHAT_URL must be https in production"),
+    ({"SMS_URL": "http://127.0.0.1:9001"}, "SMS_URL must be https in production"),
+    ({"IDENTITY_URL": "http://127.0.0.1:9001"}, "IDENTITY_URL must be https in production"),
+    (
+        {"PROXY_HEADERS": "false"},
+        "PROXY_HEADERS must be true in production: TLS ends at the proxy, which tells who asks",
+    ),
+    ({"STAFF_SECOND_FACTOR": "optional"}, "STAFF_SECOND_FACTOR must be required in production"),
+]
+
+
+@pytest.mark.rule("R6-4")
+@pytest.mark.parametrize(("changes", "said"), REFUSED_IN_PRODUCTION, ids=lambda given: str(given)[:40])
+def test_production_refuses_what_a_demonstration_may_have(given, changes, said):
     given(**changes)
     assert not read().production
     given(**PRODUCTION | changes)
-    assert refusal().startswith(name)
+    assert refusal() == said
+
+
+@pytest.mark.parametrize("weak", ["w=1", "w=0", "journal=false", "w=1&journal=false"])
+def test_a_write_that_may_be_lost_is_refused_in_production_and_everywhere_else(given, weak):
+    given(MONGO_URI=f"mongodb://h/?replicaSet=rs0&{weak}")
+    assert refusal().startswith("MONGO_URI weakens durability; it must say ")
+    given(**PRODUCTION)
+    assert refusal().startswith("MONGO_URI weakens durability; it must say ")
+
+
+def test_production_tells_everything_that_is_wrong_at_once(given):
+    wrong = {name: value for changes, _ in REFUSED_IN_PRODUCTION for name, value in changes.items()}
+    given(**PRODUCTION | wrong | DEMO_TOKENS)
+    assert refusal() == "; ".join(dict.fromkeys(said for _, said in REFUSED_IN_PRODUCTION))
 
 
 def test_secrets_do_not_show_when_settings_are_printed(given):
@@ -204,3 +238,16 @@ def test_a_vendors_file_is_read_or_refused_by_name(tmp_path):
             vendor_file(str(file), ("id", "secret"))
     file.write_text('{"id": 1, "secret": 2}')
     assert vendor_file(str(file), ("id", "secret")) == {"id": 1, "secret": 2}
+
+
+def test_what_a_vendors_file_lacks_is_named_in_one_line():
+    found = {"patient": {"templates": {"notice": {"id": "T"}}}}
+    assert part_of("w.json", found, "patient", "templates", "notice", "id") == "T"
+    for names, said in (
+        (("staff",), "w.json lacks staff"),
+        (("patient", "templates", "other", "id"), "w.json lacks patient.templates.other"),
+        (("patient", "templates", "notice", "id", "x"), "w.json lacks patient.templates.notice.id.x"),
+    ):
+        with pytest.raises(BadSettings) as refused:
+            part_of("w.json", found, *names)
+        assert str(refused.value) == said

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from app import wiring
+from app.settings import BadSettings
 from core.auth import ANYONE, ROLES
 from core.http import ApiHandler, sign_of
 from core.ids import new_id
+from core.ports import SmsTemplate, WeChatTemplate
 from im import asyncapi
 
 ROOT = Path(__file__).parents[2]
@@ -107,7 +109,7 @@ def test_every_kind_of_duty_that_is_written_has_a_runner_and_every_runner_its_du
 
 
 def test_no_two_features_run_the_same_kind():
-    tables = (wiring.order_jobs, wiring.visit_jobs, wiring.rating_jobs)
+    tables = (wiring.order_jobs, wiring.visit_jobs, wiring.rating_jobs, wiring.notice_jobs)
     assert sum(len(table.DUTIES) for table in tables) == len(wiring.DUTIES)
     assert sum(len(getattr(table, "DEADLINES", {})) for table in tables) == len(wiring.DEADLINES)
 
@@ -174,6 +176,45 @@ async def test_a_token_of_one_call_opens_no_other_door(hospital):
         ]
         token = token_of(hospital.ctx, role, scope="call", call=new_id())
         assert await refusals(hospital, closed, token) == expected(closed, 403, "forbidden")
+
+
+# --- templates of messages ----------------------------------------------------------------------------------
+
+
+def test_templates_are_read_with_the_places_that_we_can_fill():
+    notice = {"id": "T", "page": "p", "fields": {"thing1": "matter", "time2": "at"}}
+    read = wiring._wechat_template(
+        "w.json", {"staff": {"templates": {"notice": notice}}}, "staff", WeChatTemplate.NOTICE
+    )
+    assert (read.id, read.page, read.fields) == ("T", "p", {"thing1": "matter", "time2": "at"})
+    filed = {"templates": {"login_code": {"id": "1", "parameters": ["minutes", "code"]}}}
+    assert wiring._sms_template("t.json", filed, SmsTemplate.LOGIN_CODE).parameters == ("minutes", "code")
+
+
+def test_a_template_that_is_missing_or_that_we_cannot_fill_is_one_line():
+    unfilled = {"staff": {"templates": {"notice": {"id": "T", "page": "p", "fields": {"thing1": "name"}}}}}
+    named = {"templates": {"patient_notice": {"id": "1", "parameters": ["name"]}}}
+    for refuse, said in (
+        (
+            lambda: wiring._wechat_template("w.json", {"staff": {}}, "staff", WeChatTemplate.NOTICE),
+            "w.json lacks staff.templates",
+        ),
+        (
+            lambda: wiring._wechat_template("w.json", unfilled, "staff", WeChatTemplate.NOTICE),
+            "w.json: the fields of staff.templates.notice may hold at, hint, matter",
+        ),
+        (
+            lambda: wiring._sms_template("t.json", {"templates": {}}, SmsTemplate.STAFF_NOTICE),
+            "t.json lacks templates.staff_notice",
+        ),
+        (
+            lambda: wiring._sms_template("t.json", named, SmsTemplate.PATIENT_NOTICE),
+            "t.json: the parameters of templates.patient_notice must be none",
+        ),
+    ):
+        with pytest.raises(BadSettings) as refused:
+            refuse()
+        assert str(refused.value) == said
 
 
 # --- the hospital as a whole --------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import httpx
 
 from app import serving
 from app.settings import Settings
+from core.accounts.rules import PHONE_FIELD
 from core.auth import Caller
 from core.context import Context
 from core.directory import service as directory
@@ -43,12 +44,12 @@ class House:
     """The hospital and its people. `doctor`, `free_doctor` (takes no fee) and `other_doctor` are of `cardiology`."""
 
     process: serving.Process
+    settings: Settings
     http: httpx.AsyncClient
     gateway: str
     doctor: Caller
     free_doctor: Caller
     other_doctor: Caller
-    settings: Settings
 
     @property
     def ctx(self) -> Context:
@@ -136,7 +137,7 @@ class House:
             "audience": "patient",
             "role": "patient",
             "status": "active",
-            "phone": "",
+            "phone": self.ctx.cipher.seal(phone, field=PHONE_FIELD),
             "phone_index": caller.id,
             "name": None,
             "login": None,
@@ -287,7 +288,7 @@ async def open_house(
     process = await serving.start(settings, "api", clock=clock)
     async with httpx.AsyncClient(timeout=30) as http:
         doctors = [caller_of("doctor") for _ in range(3)]
-        house = House(process, http, urls["wechat_pay"], *doctors, settings=settings)
+        house = House(process, settings, http, urls["wechat_pay"], *doctors)
         try:
             await _furnish(house)
             yield house

@@ -13,6 +13,7 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
+from core.accounts import elevation
 from core.auth import Caller, TokenSigner
 from core.backoffice.handlers import ROUTES as BACKOFFICE
 from core.context import Context
@@ -161,6 +162,16 @@ def ctx(io_loop, indexed, redis, limiter, clock, identity) -> Context:
 def caller_of(role: str = "patient", id_: str | None = None) -> Caller:
     audience: Any = "patient" if role == "patient" else "staff"
     return Caller(id_ or new_id(), role, audience, session=new_id(), expires_at=2**33)
+
+
+async def lift(ctx: Context, caller: Caller) -> None:
+    """As if the caller had just proven themselves again."""
+    await ctx.tickets.keep(elevation._slot(ctx, caller), {"account": caller.id}, ctx.policy.elevation_seconds)
+
+
+async def let_down(ctx: Context, caller: Caller) -> None:
+    """As if the proof had run out."""
+    await ctx.tickets.take(elevation._slot(ctx, caller))
 
 
 @pytest.fixture

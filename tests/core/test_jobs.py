@@ -26,6 +26,7 @@ class PartialContext:
     clock: Any = field(default_factory=SettableClock)
     ran: list[str] = field(default_factory=list)
     does: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    duties: Any = None
 
 
 async def work(ctx, document) -> None:
@@ -81,6 +82,29 @@ def a_runner(ctx, things, parcels) -> DutyRunner:
     made = DutyRunner({"work": work, "second": second}, {"things": sweep})
     made.bind(ctx, {"things": things, "parcels": parcels})
     return made
+
+
+@pytest.mark.gen_test
+async def test_what_is_owed_is_counted_by_kind_over_all_collections_and_back_to_nought(ctx, things, runner, indexed):
+    parcels = Moving(indexed.db["parcels"])
+    late = ctx.clock.now() - timedelta(minutes=5)
+    await add(things, ctx, "a", "work", "second", next_at=late)
+    await add(parcels, ctx, "b", "work")
+    await add(things, ctx, "c", "work", state="dead", next_at=None)
+    await runner.count()
+    assert owed("work") == (2, 1, 300)
+    assert owed("second") == (1, 0, 300)
+    for name in ("things", "parcels"):
+        await indexed.db[name].delete_many({})
+    await jobs.count_owed(PartialContext(duties=runner))
+    assert owed("work") == owed("second") == (0, 0, 0)
+
+
+def owed(kind: str) -> tuple[float, float, float]:
+    """How many wait, how many were given up, and for how many seconds the oldest has been due."""
+    gauges = (metrics.DUTIES_WAITING, metrics.DUTIES_LEFT, metrics.DUTIES_LATE)
+    waiting, left, late = (gauge.labels(kind)._value.get() for gauge in gauges)
+    return waiting, left, round(late)
 
 
 async def add(things, ctx, id_="a", *kinds: str, deadline_at=None, **changes: Any) -> None:

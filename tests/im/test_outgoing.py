@@ -60,11 +60,11 @@ async def test_while_a_write_is_on_its_way_the_rest_waits_and_follows(stream, ou
     out.put(b"1")
     out.put(b"2")
     out.flush()
-    assert stream.payloads() == [0]
+    assert (stream.payloads(), out.waiting) == ([0], 2)
     stream.is_full = False
     stream.pending[0].set_result(None)
     await asyncio.sleep(0)
-    assert stream.payloads() == [0, [1, 2]]
+    assert (stream.payloads(), out.waiting) == ([0, [1, 2]], 0)
 
 
 async def test_frames_stay_within_the_limit(stream, out):

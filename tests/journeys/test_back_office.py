@@ -140,7 +140,7 @@ async def test_a_disabled_doctor_is_thrown_out_at_once_and_offered_to_nobody_unt
 
 @pytest.mark.gen_test(timeout=30)
 async def test_a_name_or_phone_that_another_has_is_refused_and_nothing_is_made(hospital):
-    admin = await officer(hospital, "admin")
+    admin = await officer(hospital, "admin", elevated=True)
     one, other = staff_form(), staff_form()
     await admin.post("/admin/staff", one)
     second = await admin.post("/admin/staff", other)

@@ -25,7 +25,10 @@ class Launched:
     def __init__(self, folder: Path, port: int, *options: str, **env: str) -> None:
         self.folder = folder
         self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "scripts.launch", "--port", str(port), "--data-dir", str(folder), *options]
+        # As from a terminal, even where the tests run under nohup.
+        terminal = ("env", "--default-signal=HUP")
+        program = (sys.executable, "-m", "scripts.launch")
+        command = [*terminal, *program, "--port", str(port), "--data-dir", str(folder), *options]
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=_environment() | env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )

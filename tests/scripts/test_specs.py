@@ -1,9 +1,11 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from prometheus_client import REGISTRY
 
 from app.settings import describe
 from core.errors import CODES
@@ -73,3 +75,21 @@ def test_the_import_rules_are_the_names_of_the_contracts():
     listed = contracts_list(ROOT).splitlines()
     assert listed[0].startswith("- Imports go downwards only: scripts → app → ")
     assert len(listed) == (ROOT / "setup.cfg").read_text().count("[importlinter:contract:")
+
+
+def test_every_metric_to_alarm_on_exists_and_says_what_it_means_and_what_to_do():
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    section = page.partition("## What to alarm on\n")[2].partition("\n## ")[0]
+    rows = [row.strip("|").split(" | ") for row in section.splitlines() if row.startswith("| `")]
+    assert len(rows) > 20
+    counted = {sample for one in REGISTRY.collect() for sample in sample_names(one.name, one.type)} | {"up"}
+    for expression, *said in rows:
+        named = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b|\bup\b", re.sub(r"\{[^}]*\}", "", expression)))
+        assert named - {"histogram_quantile"}, expression
+        assert named - {"histogram_quantile"} <= counted, expression
+        assert [bool(one.strip()) for one in said] == [True] * 3, expression
+    assert set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", section)) <= counted
+
+
+def sample_names(name, kind):
+    return {f"{name}_total"} if kind == "counter" else {name, f"{name}_bucket", f"{name}_count", f"{name}_sum"}

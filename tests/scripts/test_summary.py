@@ -18,7 +18,7 @@ def test_it_says_where_to_look_how_to_pay_and_how_to_stop():
     printed = text("http://127.0.0.1:8080", SIMULATORS, Path("/var/h"), demo=True)
     assert "http://127.0.0.1:8080/api/docs/" in printed
     assert "curl -X POST http://127.0.0.1:9301/_control/pay/<order id>" in printed
-    assert "curl 'http://127.0.0.1:9303/_control/sms?phone=<phone>'" in printed
+    assert "curl 'http://127.0.0.1:9303/_control/sms?phone=<phone>&template=login_code'" in printed
     assert printed.splitlines()[-1] == "按 Ctrl-C 停止 · Press Ctrl-C to stop"
 
 

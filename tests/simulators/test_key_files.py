@@ -20,3 +20,14 @@ def test_all_who_make_it_at_once_read_the_same(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: read_or_make(tmp_path / "vendor.json", lambda: {"n": next(numbers)}), range(16)))
     assert made == [made[0]] * 16
+
+
+def test_what_an_earlier_versions_file_lacks_is_added_and_what_it_holds_stays(tmp_path):
+    file = tmp_path / "vendor.json"
+    read_or_make(file, lambda: {"secret": "old", "templates": {"a": {"id": "1"}}})
+    now = {"secret": "new", "templates": {"a": {"id": "2", "page": "p"}, "b": {"id": "3"}}}
+    completed = read_or_make(file, lambda: now)
+    assert completed == {"secret": "old", "templates": {"a": {"id": "1", "page": "p"}, "b": {"id": "3"}}}
+    assert json.loads(file.read_text(encoding="utf-8")) == completed
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [each.name for each in tmp_path.iterdir()] == ["vendor.json"]

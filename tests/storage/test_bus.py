@@ -3,6 +3,7 @@ import json
 from contextlib import asynccontextmanager
 
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from core.tasks import spawn
@@ -334,6 +335,10 @@ def mortal(io_loop, tmp_path):
     io_loop.run_sync(server.stop)
 
 
+def counted(name) -> float:
+    return REGISTRY.get_sample_value(name) or 0.0
+
+
 def told(topic, *buses):
     """A wait for every bus telling this topic from now on."""
     heard = [asyncio.Event() for _ in buses]
@@ -347,10 +352,11 @@ async def test_bus_survives_a_killed_redis_and_announces_itself_anew(mortal):
         await one.present("patient")
         await two.present("doctor")
         away, back = told(AWAY, one, two), told(BACK, one, two)
+        outages, dropped = counted("bus_outages_total"), counted("bus_events_dropped_total")
         with capture_logs() as logs:
             await mortal.kill()
             await away
-            assert (one.available, two.available) == (False, False)
+            assert (one.available, two.available, counted("bus_available")) == (False, False, 0)
             for n in range(10):
                 await one.publish([event("patient", "doctor", n=n)])
             await two.present("nurse")
@@ -360,7 +366,10 @@ async def test_bus_survives_a_killed_redis_and_announces_itself_anew(mortal):
             assert [data["n"] for _, _, data in one.sockets.got] == list(range(10))
             await mortal.start()
             await back
+            assert counted("bus_available") == 1
         assert [entry["event"] for entry in logs].count("bus.away") == 2  # one each, not one an event
+        assert counted("bus_outages_total") - outages == 2
+        assert counted("bus_events_dropped_total") - dropped == 10
         assert one.available
         assert await one.is_online(["patient", "doctor", "nurse"]) == {"patient", "nurse"}
         assert two.sockets.got == []

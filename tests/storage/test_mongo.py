@@ -36,6 +36,32 @@ def test_a_server_that_cannot_work_is_told_from_one_that_will_not(error, broken)
 
 
 @pytest.mark.gen_test
+async def test_the_embedded_server_is_told_from_one_that_may_hold_records(store):
+    assert await store.unfit_for_production() == ["is the embedded server"]
+
+
+@pytest.mark.parametrize(
+    ("hello", "unfit"), [({"setName": "rs0"}, []), ({"msg": "isdbgrid"}, []), ({}, ["is no replica set"])]
+)
+@pytest.mark.gen_test
+async def test_a_server_without_a_replica_set_is_unfit(hello, unfit):
+    class Server:
+        """What a real server answers to the two questions."""
+
+        admin: "Server"
+
+        def __getitem__(self, name):
+            return None
+
+        async def command(self, name):
+            return {"buildInfo": {"version": "8.0.4"}, "hello": hello}[name]
+
+    server = Server()
+    server.admin = server
+    assert await Store(server, "x", "motor").unfit_for_production() == unfit
+
+
+@pytest.mark.gen_test
 async def test_every_client_writes_with_majority_and_journal(store):
     assert store.db.write_concern.document["w"] == "majority"
     assert store.db.write_concern.document["j"] is True

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage.indexes import MOVING, ensure_indexes
-from storage.moves import Moving, duty, first_due
+from storage.moves import Moving, Owed, duty, first_due
 from tests.storage.plans import is_scan
 
 NOW = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
@@ -248,8 +248,46 @@ async def test_dead_duty_waits_for_a_person_and_holds_nobody_up(docs, things):
 
 @pytest.mark.gen_test
 async def test_searches_of_the_worker_use_their_indexes(indexed):
-    for query in ({"duties.next_at": {"$lte": NOW}}, {"deadline_at": {"$lte": NOW}}):
+    come = {"$gt": NOW - MINUTE, "$lte": NOW}
+    for query in ({"duties.next_at": come}, {"deadline_at": come}, {"duties.state": "dead"}):
         assert not await is_scan(indexed, "things", query)
+
+
+@pytest.mark.gen_test
+async def test_what_is_owed_is_told_by_kind_whether_it_waits_runs_or_was_given_up(docs, things):
+    await docs.insert_one(fresh("a", duties=[duty("his", "a", 1, NOW), duty("notice", "a", 1, NOW + MINUTE)]))
+    await docs.insert_one(fresh("b", duties=[duty("his", "b", 1, NOW - MINUTE)]))
+    await docs.insert_one(fresh("c"))
+    assert await things.owed() == [Owed("his", 2, NOW - MINUTE, 0), Owed("notice", 1, NOW + MINUTE, 0)]
+    await things.lease("b", "b:1:his", seen_next_at=NOW - MINUTE, token="w1", until=NOW + MINUTE)
+    assert (await things.owed())[0] == Owed("his", 2, NOW, 0)
+    await things.bury("b", "b:1:his", "w1", "rejected")
+    assert (await things.owed())[0] == Owed("his", 1, NOW, 1)
+    await things.revive("b", "b:1:his", at=NOW)
+    assert (await things.owed())[0] == Owed("his", 2, NOW, 0)
+
+
+@pytest.mark.parametrize("driver", ["motor"], scope="module")  # a property of the server
+@pytest.mark.gen_test(timeout=30)
+async def test_a_look_for_work_does_not_walk_through_those_that_owe_nothing(indexed):
+    idle, busy = indexed.db["things"], []
+    await idle.delete_many({})
+    await idle.insert_one(fresh("due", duties=[duty("his", "due", 1, NOW)], deadline_at=NOW))
+    things = Moving(idle)
+
+    async def pace():
+        spent = []
+        for _ in range(5):
+            began = asyncio.get_running_loop().time()
+            busy[:] = [*await things.due(NOW, 10), *await things.overdue(NOW, 10), await things.owed()]
+            spent.append(asyncio.get_running_loop().time() - began)
+        return sorted(spent)[2]
+
+    few = await pace()
+    await idle.insert_many([fresh(f"{n}") for n in range(5_000)])
+    assert await pace() < 6 * few  # walking through so many takes fifty times as long
+    assert [one["_id"] for one in busy[:2]] == ["due", "due"]
+    await idle.delete_many({})
 
 
 @pytest.mark.parametrize("driver", ["motor"], scope="module")  # a property of the server

@@ -263,4 +263,12 @@ async def test_what_the_desk_asks_is_found_by_an_index(mongo_uri, database):
         await visits.patients_of_doctor("d1", until=NOW, before="v1", limit=2, among=["a"])
         await visits.open_counts("d1")
         await visits.many(["v1", "v2"])
+        await visits.in_progress(after="v1", limit=2)
         assert await plans.scans() == []
+
+
+@pytest.mark.gen_test
+async def test_visits_in_progress_come_oldest_first_in_stretches(visits):
+    await fill(visits, *(a_visit(f"v{n}", status="in_progress") for n in (3, 1, 2)), a_visit("v4"))
+    assert [one["_id"] for one in await visits.in_progress(after="", limit=2)] == ["v1", "v2"]
+    assert [one["_id"] for one in await visits.in_progress(after="v2", limit=2)] == ["v3"]

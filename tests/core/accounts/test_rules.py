@@ -116,3 +116,9 @@ def test_a_made_password_is_one_that_staff_may_have():
     for password in made:
         rules.require_password(password, "somebody")
         assert not set(password) & set("il1o0")
+
+
+@pytest.mark.rule("R6-4")
+def test_an_unused_session_of_staff_ends_sooner_than_a_patients():
+    policy = Policy(staff_session_seconds=900, refresh_token_seconds=7_200)
+    assert (rules.unused_seconds("staff", policy), rules.unused_seconds("patient", policy)) == (900, 7_200)

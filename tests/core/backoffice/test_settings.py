@@ -5,10 +5,10 @@ import pytest
 
 from core.backoffice import settings
 from core.backoffice.live import LiveSettings
-from core.errors import Conflict, Invalid
+from core.errors import Conflict, Forbidden, Invalid
 from core.policy import Policy
 from storage.settings_changes import SettingsChangeRepository
-from tests.core.partial import caller_of
+from tests.core.partial import caller_of, let_down, lift
 
 ADMIN = caller_of("admin", "office")
 
@@ -80,6 +80,22 @@ async def test_all_or_none_and_nothing_is_written_on_a_refusal(office):
     assert (await office.settings_changes.last(), office.policy.visits_per_hour) == (None, 30)
     with pytest.raises(Invalid):
         await settings.history(office, limit=2, cursor="x")
+
+
+@pytest.mark.rule("R6-4")
+@pytest.mark.gen_test
+async def test_a_number_that_the_law_bounds_asks_for_a_fresh_proof(office):
+    await let_down(office, ADMIN)
+    with pytest.raises(Forbidden) as refused:
+        await change(office, visits_per_hour=7, password_tries=4)
+    assert refused.value.code == "elevation_required"
+    assert (await office.settings_changes.last(), office.policy.visits_per_hour) == (None, 30)
+    await lift(office, ADMIN)
+    assert (await change(office, visits_per_hour=7, password_tries=4))["password_tries"]["value"] == 4
+    await let_down(office, ADMIN)
+    await change(office, visits_per_hour=8)
+    with pytest.raises(Forbidden):
+        await change(office, password_tries=None)
 
 
 @pytest.mark.gen_test

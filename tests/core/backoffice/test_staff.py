@@ -2,13 +2,12 @@ from dataclasses import replace
 
 import pytest
 
-from core.accounts import elevation
 from core.accounts import service as accounts
 from core.backoffice import staff
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from storage.redis import BUS_AWAY
 from storage.tickets import Tickets
-from tests.core.partial import caller_of
+from tests.core.partial import caller_of, let_down, lift
 from tests.people import new_phone
 
 ADMIN, GUARD = caller_of("admin", "office"), caller_of("security_admin", "guard")
@@ -25,12 +24,10 @@ def ctx(hospital):
 def lifted(io_loop, ctx):
     """Both administrators have proven themselves."""
     for caller in (ADMIN, GUARD):
-        slot = elevation._slot(ctx, caller)
-        io_loop.run_sync(lambda slot=slot: ctx.tickets.keep(slot, {"account": "office"}, 60))
+        io_loop.run_sync(lambda caller=caller: lift(ctx, caller))
     yield
     for caller in (ADMIN, GUARD):
-        slot = elevation._slot(ctx, caller)
-        io_loop.run_sync(lambda slot=slot: ctx.tickets.take(slot))
+        io_loop.run_sync(lambda caller=caller: let_down(ctx, caller))
 
 
 async def create(ctx, caller=ADMIN, role="nurse", **changes):
@@ -70,7 +67,7 @@ async def test_what_no_member_of_staff_may_have_is_refused_and_nothing_is_made(c
 
 @pytest.mark.rule("R5-7")
 @pytest.mark.gen_test
-async def test_history_names_who_did_what_and_keeps_people_masked(ctx):
+async def test_history_names_who_did_what_and_keeps_people_masked(ctx, lifted):
     made = await create(ctx)
     phone = new_phone()
     await staff.change(ctx, caller=ADMIN, account_id=made["id"], values={"name": "沈秋", "phone": phone})
@@ -96,6 +93,7 @@ async def test_dangerous_acts_without_a_fresh_proof_do_nothing(ctx):
     for asked in (
         staff.change(ctx, caller=GUARD, account_id=id_, values={"role": "doctor"}),
         staff.change(ctx, caller=ADMIN, account_id=id_, values={"status": "disabled"}),
+        staff.change(ctx, caller=ADMIN, account_id=id_, values={"phone": new_phone()}),
         staff.reset_password(ctx, caller=ADMIN, account_id=id_, password=None),
         staff.reset_second_factor(ctx, caller=GUARD, account_id=id_),
         create(ctx, GUARD, "auditor"),

@@ -106,7 +106,7 @@ async def test_only_the_administrator_of_the_hospital_comes_in(counting):
 @pytest.mark.gen_test(timeout=60)
 async def test_the_cashier_finds_an_abnormal_refund_and_lets_it_be_tried_again(counting):
     case = await counting.stopped()
-    admin = counting.admin()
+    admin = await counting.lifted_admin()
     listed = await admin.get("/admin/orders", refund="abnormal")
     [found] = listed["items"]
     refund = (await case.order())["refund"]
@@ -129,7 +129,7 @@ async def test_the_cashier_finds_an_abnormal_refund_and_lets_it_be_tried_again(c
 @pytest.mark.gen_test(timeout=60)
 async def test_refusals_of_a_retry_name_what_is_wrong(counting):
     case = await counting.house.waiting()
-    admin = counting.admin()
+    admin = await counting.lifted_admin()
     path = f"/admin/orders/{case.order_id}/refund/retry"
     for body, field in (({}, "reason"), ({"reason": " "}, "reason"), ({"reason": "x", "to": "me"}, "to")):
         answer = await admin.send("POST", path, json=body)

@@ -4,6 +4,7 @@ from datetime import date, time, timedelta
 import pytest
 from structlog.testing import capture_logs
 
+from core import metrics
 from core.cashier import service
 from core.cashier.jobs import PERIODIC, reconcile_days
 from tests.core.partial import caller_of
@@ -47,7 +48,9 @@ async def test_what_failed_is_tried_again_and_does_not_hold_up_the_other_days(co
         ("reconciliation.later", before(counting, 2))
     ]
     assert await days(counting) == [counting.day, before(counting, 1), before(counting, 3)]
+    assert metrics.UNRECONCILED._value.get() == 1
     await reconcile_days(counting.ctx)
+    assert metrics.UNRECONCILED._value.get() == 0
     assert await days(counting) == [counting.day, *(before(counting, back) for back in (1, 2, 3))]
 
 

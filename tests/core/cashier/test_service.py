@@ -7,10 +7,10 @@ from structlog.testing import capture_logs
 
 from core.auth import SYSTEM
 from core.cashier import service
-from core.errors import Conflict, Invalid, NotFound, ServiceUnavailable, WrongState
+from core.errors import Conflict, Forbidden, Invalid, NotFound, ServiceUnavailable, WrongState
 from core.ports import Rejected, Unavailable
 from tests.core.consulting import FEE
-from tests.core.partial import caller_of
+from tests.core.partial import caller_of, let_down, lift
 
 ADMIN = caller_of("admin", "office")
 
@@ -22,6 +22,7 @@ async def compared(counting):
 
 
 async def retried(counting, case, to: str = "payer"):
+    await lift(counting.ctx, ADMIN)
     return await service.retry_refund(
         counting.ctx, caller=ADMIN, order_id=case.order_id, reason="患者已更换银行卡", to=to
     )
@@ -254,6 +255,20 @@ async def test_a_refund_that_was_not_given_up_is_not_tried_again(counting):
         assert await case.order() == before
     with pytest.raises(NotFound):
         await service.retry_refund(counting.ctx, caller=ADMIN, order_id="none", reason="x", to="payer")
+
+
+@pytest.mark.rule("R6-4")
+@pytest.mark.gen_test(timeout=60)
+async def test_without_a_fresh_proof_no_refund_is_tried_again_and_no_money_goes_to_the_hospital(counting):
+    case = await counting.stopped()
+    before = await case.order()
+    await let_down(counting.ctx, ADMIN)
+    for to in ("payer", "hospital"):
+        with pytest.raises(Forbidden) as refused:
+            await service.retry_refund(counting.ctx, caller=ADMIN, order_id=case.order_id, reason="x", to=to)
+        assert refused.value.code == "elevation_required"
+    await counting.house.rest()
+    assert await case.order() == before
 
 
 @pytest.mark.gen_test(timeout=60)

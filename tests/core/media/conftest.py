@@ -18,11 +18,14 @@ from core.media import intake
 from core.media.handlers import ROUTES
 from core.media.workshop import Workshop
 from core.policy import MIB, Policy
+from core.uploads.handlers import ROUTES as UPLOAD_ROUTES
 from storage.files import FileStore
 from storage.indexes import ensure_indexes
 from storage.limits import RateLimiter
 from storage.media import Media, MediaRepository
+from storage.pieces import PieceStore
 from storage.revocations import Revocations
+from storage.uploads import UploadRepository
 from tests.clock import SettableClock
 
 
@@ -37,6 +40,8 @@ class PartialContext:
     store: Any
     media: Any
     files: Any
+    uploads: Any
+    pieces: Any
     limiter: Any
     revocations: Any
     workshop: Any
@@ -72,7 +77,7 @@ def clock():
 def ctx(io_loop, indexed, redis, limiter, workshop, clock) -> Context:
     async def empty():
         await redis.flushall()
-        for name in ("media", "files.files", "files.chunks"):
+        for name in ("media", "files.files", "files.chunks", "uploads", "upload_pieces"):
             await indexed.db[name].delete_many({})
 
     io_loop.run_sync(empty)
@@ -86,6 +91,8 @@ def ctx(io_loop, indexed, redis, limiter, workshop, clock) -> Context:
         store=indexed,
         media=MediaRepository(indexed),
         files=FileStore(indexed),
+        uploads=UploadRepository(indexed),
+        pieces=PieceStore(indexed),
         limiter=limiter,
         revocations=Revocations(redis),
         workshop=workshop,
@@ -178,7 +185,7 @@ def api_of(io_loop) -> Iterator[Callable[[Context], Api]]:
 
     def open_(context: Context) -> Api:
         socket, port = bind_unused_port()
-        server = HTTPServer(HospitalApplication(context, ROUTES))
+        server = HTTPServer(HospitalApplication(context, [*ROUTES, *UPLOAD_ROUTES]))
         server.add_sockets([socket])
         opened.append((server, Api(context, port)))
         return opened[-1][1]

@@ -318,6 +318,56 @@ _HEADERS = [
 ]
 
 
+POLYGLOTS = {
+    "jpeg and page": (making.a_polyglot, "image/jpeg"),
+    "gif and archive": (making.a_gifar, "image/gif"),
+    "png and page": (making.a_page_in_a_png, "image/png"),
+    "webp and archive": (making.a_page_in_a_webp, "image/webp"),
+    "mp4 and page": (making.a_page_in_an_mp4, "video/mp4"),
+    "pdf and script": (making.a_pdf_with_a_script, "application/pdf"),
+}
+
+
+@pytest.mark.parametrize("polyglot", POLYGLOTS)
+@pytest.mark.gen_test(timeout=20)
+async def test_what_is_two_things_at_once_is_served_as_one_and_never_as_a_page(api, patient, polyglot):
+    make, mime = POLYGLOTS[polyglot]
+    data = make()
+    assert b"<script>" in data
+    told = (await api.post(patient, data, mime)).json()
+    answers = [await api.get(path, patient) for path in (f"/media/{told['id']}", told["thumbnail"]) if path]
+    answers.append(await api.get(await a_link(api, told["id"], patient)))
+    for answer in answers:
+        headers = answer.headers
+        assert answer.status_code == 200
+        assert headers["Content-Type"] in (mime, "image/jpeg")
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'; sandbox"
+        # A document is kept as it came, for the doctor to save: the browser is told not to open it.
+        shown, _, _ = headers["Content-Disposition"].partition(";")
+        assert shown == ("attachment" if mime == "application/pdf" else "inline")
+        if mime != "application/pdf":
+            assert [
+                word for word in (b"<script>", b"<html", b"PK\x03\x04", b"PK\x05\x06") if word in answer.content
+            ] == []
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
+        b"<?xml version='1.0'?><svg/>",
+        b"PK\x03\x04",
+        PAGE,
+    ],
+)
+@pytest.mark.gen_test
+async def test_pages_drawings_and_archives_are_refused_whatever_they_are_called(api, ctx, patient, page):
+    for mime in ("image/svg+xml", "image/jpeg", "application/pdf", "application/octet-stream", "text/html"):
+        assert problem_of(await api.post(patient, page, mime))[:2] == (415, "unsupported_media")
+    assert await left_in(ctx) == NOTHING
+
+
 @pytest.mark.gen_test
 async def test_a_file_is_saved_not_shown(api, ctx, patient):
     media = await upload(ctx, making.PDF, owner=patient.id)

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import tempfile
 
@@ -5,7 +6,7 @@ import av
 import pytest
 
 from core.media.frames import Unfit
-from core.media.probe import clean_video
+from core.media.probe import _NO_PROTOCOL, clean_video
 from tests.core.media import making
 
 PIXELS = 1_000_000
@@ -120,7 +121,40 @@ def test_metadata_in_another_encoding_is_no_fault():
     assert film.width == 160
 
 
-def test_a_playlist_is_not_followed():
-    playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n/etc/passwd\n#EXT-X-ENDLIST\n"
-    with pytest.raises(av.FFmpegError):
-        cleaned(playlist, "mp4")
+PLAYLISTS = {
+    "hls": b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n/etc/passwd\n#EXT-X-ENDLIST\n",
+    "concat": b"ffconcat version 1.0\nfile /etc/passwd\n",
+    "dash": b"<?xml version='1.0'?><MPD><Period><AdaptationSet><BaseURL>file:///etc/passwd</BaseURL></MPD>",
+    "sdp": b"v=0\r\nc=IN IP4 127.0.0.1\r\nm=video 5004 RTP/AVP 96\r\n",
+}
+
+
+@pytest.mark.parametrize("start", [b"", making.FTYP, b"\x1a\x45\xdf\xa3\x84\x42\x82\x84webm"])
+@pytest.mark.parametrize("playlist", PLAYLISTS.values(), ids=PLAYLISTS)
+def test_a_playlist_is_not_followed_whatever_it_begins_with(playlist, start):
+    for type_ in ("mp4", "mov", "webm"):
+        with pytest.raises((av.FFmpegError, Unfit)):
+            cleaned(start + playlist, type_)
+
+
+def heard(work) -> str:
+    """What the demuxer says meanwhile."""
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.VERBOSE)
+    try:
+        with av.logging.Capture() as lines, contextlib.suppress(av.FFmpegError, Unfit):
+            work()
+    finally:
+        av.logging.set_level(before)
+    return " ".join(message for _, _, message in lines)
+
+
+def test_a_film_whose_samples_are_in_another_file_is_not_followed(tmp_path):
+    other = tmp_path / "other.mov"
+    other.write_bytes(making.a_video("mov", audio=None, frames=5))
+    bait = making.a_film_elsewhere(str(other))
+    assert "Skipped opening external track" in heard(lambda: cleaned(bait, "mov"))
+    # And were the demuxer told to follow, as it may be in another build, it could not.
+    told = {"enable_drefs": "1", "use_absolute_path": "1", "protocol_whitelist": _NO_PROTOCOL}
+    said = heard(lambda: av.open(io.BytesIO(bait), format="mov", options=told))
+    assert f"Protocol 'file' not on whitelist '{_NO_PROTOCOL}'" in said

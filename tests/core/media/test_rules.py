@@ -58,6 +58,27 @@ def test_heic_is_refused_with_what_to_do():
 
 
 @pytest.mark.parametrize(
+    ("declared", "size", "refusal"),
+    [
+        ("image/png", MIB, None),
+        ("image/png", MIB + 1, TooLarge),
+        ("Video/MP4; codecs=x", 2 * MIB, None),
+        ("", 2 * MIB, None),
+        ("application/octet-stream", 2 * MIB + 1, TooLarge),
+        ("text/html", 1, UnsupportedMedia),
+        ("image", 1, UnsupportedMedia),
+    ],
+)
+def test_what_an_announcement_shows_is_refused_before_the_first_byte(declared, size, refusal):
+    policy = Policy(media_image_bytes=MIB, media_video_bytes=2 * MIB, media_file_bytes=MIB)
+    if refusal is None:
+        rules.require_announced(declared, size, policy)
+    else:
+        with pytest.raises(refusal):
+            rules.require_announced(declared, size, policy)
+
+
+@pytest.mark.parametrize(
     ("why", "refusal"),
     [
         ("codec", UnsupportedMedia),

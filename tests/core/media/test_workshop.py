@@ -238,3 +238,34 @@ async def test_stopping_ends_every_child(open_workshop):
         os.kill(findings.child, 0)
     with pytest.raises(RuntimeError):
         await examine(workshop, making.a_jpeg(), "jpeg")
+
+
+HOSTILE = {
+    "three hundred tracks": (lambda: making.a_film_of_many_tracks(300), "mp4"),
+    "thousands of tracks": (lambda: making.a_film_of_many_tracks(3000), "mp4"),
+    "an index in an index": (making.a_deep_film, "mp4"),
+    "an index without end": (making.an_endless_film, "mp4"),
+    "billions of samples": (making.a_film_of_many_samples, "mp4"),
+    "samples of billions": (making.a_film_of_long_samples, "mp4"),
+    "a frame of gigabytes": (making.a_huge_film, "webm"),
+    "a frame above the limit": (lambda: making.a_huge_film(7100, 7100), "webm"),
+    "an image of billions of pixels": (lambda: making.a_png_bomb(2**31 - 1, 2**31 - 1), "png"),
+    "a tall image": (lambda: making.a_png_bomb(1, 2**31 - 1), "png"),
+    "a text that unpacks to a hundred megabytes": (making.a_text_bomb, "png"),
+    "a profile that unpacks to a hundred megabytes": (making.a_profile_bomb, "png"),
+    "thousands of frames": (lambda: making.a_gif_of_many_frames(20_000), "gif"),
+}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+@pytest.mark.gen_test(timeout=40)
+async def test_a_hostile_file_is_refused_in_little_time_and_memory_and_the_next_is_served(open_workshop, hostile):
+    make, type_ = HOSTILE[hostile]
+    data = make()
+    assert len(data) < 3 * MIB
+    workshop = await open_workshop(concurrency=1, seconds=20)
+    with pytest.raises(Unfit) as refusal:
+        await examine(workshop, data, type_, 1_000_000 if type_ == "gif" else 50_000_000)
+    # By what it is, or by the child's own limits: nobody had to wait for the clock.
+    assert refusal.value.error != "TimeoutError"
+    assert (await examine(workshop, making.a_jpeg(), "jpeg"))[0].width == 64

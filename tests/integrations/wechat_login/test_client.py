@@ -5,41 +5,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from core.ports import Rejected, Unavailable, WeChatUser
-from integrations.wechat_login import MemoryTokenCache, WeChatLoginClient, WeChatLoginConfig
-from simulators.wechat_login import make_app
+from integrations.wechat_login import MemoryTokenCache
 from simulators.wechat_login.state import openid_of, unionid_of
-from tests.simulators.serving import serve
 
 PHONE = "13800000001"
 TOKEN_PATH = "/cgi-bin/stable_token"
 PHONE_PATH = "/wxa/business/getuserphonenumber"
-
-
-@pytest.fixture
-def wechat(io_loop, tmp_path):
-    with serve(make_app, tmp_path, io_loop) as served:
-        yield served
-
-
-@pytest.fixture
-def client_of(io_loop, wechat):
-    """Makes a started client of a mini-program."""
-    made = []
-
-    async def make(app="patient", tokens=None, **changes):
-        given = {**wechat.keys[app], "endpoint": wechat.url} | changes
-        made.append(WeChatLoginClient(WeChatLoginConfig(**given), tokens))
-        await made[-1].start()
-        return made[-1]
-
-    yield make
-    for client in made:
-        io_loop.run_sync(client.close)
-
-
-@pytest.fixture
-def client(io_loop, client_of):
-    return io_loop.run_sync(client_of)
 
 
 async def calls(wechat):
@@ -231,7 +202,7 @@ async def test_no_log_holds_secret_token_code_or_phone(client_of, wechat, caplog
 
 
 @pytest.mark.gen_test
-async def test_client_that_is_closed_is_unavailable(client):
-    await client.close()
+async def test_client_whose_calls_are_closed_is_unavailable(client):
+    await client._calls.close()
     with pytest.raises(Unavailable, match="not started"):
         await client.user("any")

@@ -1,7 +1,9 @@
 import asyncio
+from contextlib import suppress
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from core.ports import Rejected, Unavailable
@@ -89,6 +91,32 @@ async def test_a_mistake_of_ours_is_not_hidden():
     with capture_logs() as logs, pytest.raises(TypeError):
         await ask(failing(TypeError("missing argument")))
     assert len(logs) == 1
+
+
+@pytest.mark.parametrize(
+    ("send", "outcome"),
+    [
+        (answering(204, b""), "ok"),
+        (answering(404, '{"code": "ORDER_NOT_EXIST"}'), "refused"),
+        (answering(403, '{"code": "SYSTEM_ERROR"}'), "unavailable"),
+        (answering(200, "not json"), "unavailable"),
+        (failing(httpx.ReadTimeout("slow")), "unavailable"),
+        (failing(Exception("failed to verify the signature")), "unavailable"),
+    ],
+)
+@pytest.mark.gen_test
+async def test_a_call_is_counted_by_what_became_of_it_and_not_by_the_gateways_many_codes(send, outcome):
+    labels = {"system": "wechat_pay", "action": "query"}
+
+    def counted() -> dict[str, float]:
+        name = "outside_call_seconds_count"
+        outcomes = ("ok", "refused", "unavailable")
+        return {one: REGISTRY.get_sample_value(name, {**labels, "outcome": one}) or 0.0 for one in outcomes}
+
+    before = counted()
+    with suppress(Unavailable):
+        await ask(send)
+    assert counted() == {one: count + (one == outcome) for one, count in before.items()}
 
 
 def test_success_requires_nothing():

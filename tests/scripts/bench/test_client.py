@@ -7,6 +7,7 @@ import pytest
 from scripts.bench import client
 from scripts.bench.client import Client, LoadFailed, Pair, Plan, Probe, Seat, Talker, request
 from scripts.bench.ground import bare_server, paired
+from scripts.bench.scrape import NotCounted
 
 PAIRS = [Pair(0, 1, "C" * 26), Pair(2, 3, "D" * 26)]
 SEATS = [Seat("/ws", f"token{n}", f"device{n}") for n in range(4)]
@@ -103,6 +104,15 @@ async def test_a_load_on_the_bare_server_is_measured(kind, rate):
         "ack_p99_ms",
         "server_mib",
     }
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_the_lag_of_a_server_that_counts_none_ends_the_load():
+    async with bare_server() as bare:
+        seats = paired(SEATS, PAIRS)
+        plan = Plan("closed", "127.0.0.1", bare.port, bare.pid, seats, PAIRS, warm_seconds=0.1, seconds=0.2, lag=True)
+        with pytest.raises(NotCounted, match="no metrics: 404"):
+            await client.run(plan)
 
 
 @pytest.mark.gen_test(timeout=30)

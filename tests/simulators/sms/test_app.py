@@ -157,3 +157,12 @@ async def test_call_that_is_wrong_as_a_whole_is_an_error(cloud, simulator, chang
         await cloud.call("SendSms", ASKED | changed)
     assert refused.value.code == code
     assert await arrived(simulator) == 0
+
+
+@pytest.mark.gen_test
+async def test_messages_of_one_template_can_be_asked_for(sms, simulator):
+    await send(sms)
+    other = await simulator.request("GET", "/_control/sms", params={"phone": PHONE, "template": "patient_notice"})
+    code = await simulator.request("GET", "/_control/sms", params={"phone": PHONE, "template": "login_code"})
+    assert other.status_code == httpx.codes.NOT_FOUND
+    assert (code.json()["code"], code.json()["count"]) == ("123456", 1)
