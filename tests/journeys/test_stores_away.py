@@ -199,7 +199,8 @@ async def test_a_full_disk_refuses_uploads_and_leaves_nothing_that_a_medium_name
     assert refused(answer) == UNAVAILABLE
     assert refused(await away.hospital.http.get(f"{away.hospital.url}/readyz")) == UNAVAILABLE
 
-    await mongo.restart()  # as its supervisor does with one that stores nothing; there is space again
+    await mongo.kill()  # as its supervisor ends one that stores nothing; there is space again
+    await mongo.start()
     await away.all_up()
     media = await ctx.store.db["media"].find({}).to_list(None)
     assert sorted(medium["status"] for medium in media) == ["ready", "uploading"]
