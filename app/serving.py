@@ -1,6 +1,7 @@
 """One process of the hospital: listening, the worker's loops, and a stop that loses nothing."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from weakref import WeakSet
@@ -96,18 +97,18 @@ class Process:
 
 
 async def start(settings: Settings, role: str, *, clock: Clock | None = None) -> Process:
-    """Open the hospital and listen; `BadSettings` with one line when the port is taken."""
+    """Open the hospital and listen; `BadSettings` with one line when the port is taken.
+
+    That is found out before any store is asked, but nobody is let on the line before they can be answered: clients of a
+    process that died would fill the queue of the new one, where each of them hangs instead of trying again.
+    """
+    for one in _bind(settings):
+        one.close()
+    hospital = await open_hospital(settings, clock=clock)
     try:
-        sockets = bind_sockets(settings.listen_port, settings.listen_host)
-    except OSError as error:
-        raise BadSettings(
-            f"cannot listen on {settings.listen_host}:{settings.listen_port}: {error.strerror}"
-        ) from error
-    try:
-        hospital = await open_hospital(settings, clock=clock)
+        sockets = _bind(settings)
     except BaseException:
-        for one in sockets:
-            one.close()
+        await hospital.close()
         raise
     origins = [one.strip() for one in settings.allowed_origins.split(",") if one.strip()]
     application = Application(
@@ -124,6 +125,15 @@ async def start(settings: Settings, role: str, *, clock: Clock | None = None) ->
     port = sockets[0].getsockname()[1]
     log.info("app.ready", role=role, port=port, process=hospital.ctx.process)
     return Process(hospital, role, server, application, port, settings.drain_seconds)
+
+
+def _bind(settings: Settings) -> list[socket.socket]:
+    try:
+        return bind_sockets(settings.listen_port, settings.listen_host)
+    except OSError as error:
+        raise BadSettings(
+            f"cannot listen on {settings.listen_host}:{settings.listen_port}: {error.strerror}"
+        ) from error
 
 
 async def _repeat(seconds: float, run: Callable[[Context], Awaitable[Any]], ctx: Context) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.ports import Unavailable
-from storage.mongo import STORE_AWAY
+from storage.mongo import STORE_AWAY, is_broken
 from storage.redis import BUS_AWAY
 
 
@@ -162,10 +162,13 @@ class ServiceUnavailable(AppError):
 AWAY: Final[tuple[type[BaseException], ...]] = (*STORE_AWAY, *BUS_AWAY, Unavailable)
 
 
+def is_away(error: BaseException) -> bool:
+    """Whether a store or an outside system is away, or the store is there and cannot work (a full disk)."""
+    return isinstance(error, AWAY) or is_broken(error)
+
+
 def refusal_of(error: BaseException) -> AppError | None:
     """The refusal a door answers for this error: itself, 503 for what is away, None for a bug."""
     if isinstance(error, AppError):
         return error
-    if isinstance(error, AWAY):
-        return ServiceUnavailable()
-    return None
+    return ServiceUnavailable() if is_away(error) else None

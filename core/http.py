@@ -36,6 +36,7 @@ from core.errors import (
 )
 from core.policy import MIB
 from core.wire import read_json
+from storage.mongo import is_broken
 
 log = structlog.get_logger()
 
@@ -223,7 +224,11 @@ class BaseHandler(tornado.web.RequestHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Only what nobody expected is logged as an error, under the request's id."""
-        if value is None or refusal_of(value) is not None or isinstance(value, tornado.web.HTTPError):
+        if value is None or isinstance(value, tornado.web.HTTPError):
+            return
+        if is_broken(value):  # it goes on answering, so that nothing else tells of it
+            log.error("store.broken", request=self.request_id, handler=type(self).__name__)
+        if refusal_of(value) is not None:
             return
         log.error("http.unexpected", request=self.request_id, handler=type(self).__name__, exc_info=(typ, value, tb))
 

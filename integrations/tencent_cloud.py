@@ -27,6 +27,8 @@ _JSON = "application/json; charset=utf-8"
 
 # Families of error codes (the word before the first dot) that say "not now" instead of "no".
 _NOT_NOW = frozenset({"InternalError", "RequestLimitExceeded", "ServiceUnavailable"})
+# Our clock is more than five minutes off, which says nothing of what was asked for.
+_EXPIRED = "AuthFailure.SignatureExpire"
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Credentials:
 
 def is_temporary(code: str) -> bool:
     """Whether an error code asks to be called again later."""
-    return code.split(".", 1)[0] in _NOT_NOW
+    return code == _EXPIRED or code.split(".", 1)[0] in _NOT_NOW
 
 
 def _outcome(status: int, code: str | None) -> str:

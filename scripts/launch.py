@@ -75,18 +75,25 @@ class Launcher:
 
     async def start(self) -> None:
         """Returns when the hospital takes requests. CannotStart or StartFailed otherwise; `stop` is due even then."""
+        await self.prepare()
+        if self.options.demo:
+            await self._load_demo()
+        self.application = self.child("app", "app", "--role", "all")
+        await self.application.start()
+        await self._until_ready()
+        self.folder.note("running.json", self.addresses())
+
+    async def prepare(self) -> None:
+        """Start the stores and the simulators; from here on `env` is what the application's processes are started with.
+
+        CannotStart or StartFailed; `stop` is due even then.
+        """
         secrets = self.folder.secrets()
         async with asyncio.TaskGroup() as starting:
             starting.create_task(self._start_stores())
             starting.create_task(self._start_simulators())
         # What the person at the terminal has set stays; only the port is the command line's.
         self.env = {**secrets, **self.settings, **self.env, "LISTEN_PORT": str(self.options.port)}
-        if self.options.demo:
-            await self._load_demo()
-        self.application = self._child("app", "app", "--role", "all")
-        await self.application.start()
-        await self._until_ready()
-        self.folder.note("running.json", self.addresses())
 
     def addresses(self) -> dict[str, object]:
         """What other programs on this machine need in order to talk to it."""
@@ -127,7 +134,7 @@ class Launcher:
         if self.stores and (sys.platform, platform.machine()) != ("linux", "x86_64"):
             raise CannotStart("the embedded stores run on Linux x86-64 only: give MONGO_URI and REDIS_URL")
         # Both to their end, so that none is still starting while the other's failure stops everything.
-        outcomes = await asyncio.gather(*map(_start_store, self.stores), return_exceptions=True)
+        outcomes = await asyncio.gather(*map(start_store, self.stores), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -135,7 +142,7 @@ class Launcher:
     async def _start_simulators(self) -> None:
         ports = [part for option, port, _ in SIMULATORS.values() for part in (option, str(unless_taken(port)))]
         folders = ("--state-dir", str(self.folder.simulators), "--keys-dir", str(self.folder.keys))
-        self.simulators = self._child("simulators", "simulators", *folders, *ports)
+        self.simulators = self.child("simulators", "simulators", *folders, *ports)
         await self.simulators.start()
         self.simulator_urls = await self._simulators_ready(self.simulators)
         self.settings |= {SIMULATORS[name][2]: url for name, url in self.simulator_urls.items()}
@@ -159,7 +166,7 @@ class Launcher:
         mark = _demo_mark()
         if self.folder.noted("demo.json") == mark:
             return
-        loader = self._child("demo", "scripts.load_demo")
+        loader = self.child("demo", "scripts.load_demo")
         await loader.start()
         async with _within(DEMO_SECONDS, "the demo data did not get loaded", loader):
             status = await loader.wait()
@@ -191,13 +198,15 @@ class Launcher:
         await self.simulators.start()
         await self._simulators_ready(self.simulators)
 
-    def _child(self, name: str, module: str, *arguments: str) -> Child:
+    def child(self, name: str, module: str, *arguments: str, **settings: str) -> Child:
+        """A module as a program of this hospital, not yet started; `settings` are its own."""
         command = [sys.executable, "-m", module, *arguments]
-        env = {**self.env, "PYTHONUNBUFFERED": "1"}
+        env = {**self.env, "PYTHONUNBUFFERED": "1", **settings}
         return Child(name, command, folder=ROOT, log=self.folder.logs / f"{name}.log", env=env)
 
 
-async def _start_store(store: Embedded) -> None:
+async def start_store(store: Embedded) -> None:
+    """As `store.start`, also right after another process on the same folder was killed."""
     try:
         await store.start()
     except StartFailed as error:

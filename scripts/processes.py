@@ -90,8 +90,14 @@ class Child:
             async with asyncio.timeout(within_s):
                 return await self._child.wait()
         except TimeoutError:
-            self._signal(signal.SIGKILL)
-            return await self._child.wait()
+            return await self.kill()
+
+    async def kill(self) -> int | None:
+        """End it at once (kill -9), as a crash would; the exit status."""
+        if self._child is None:
+            return None
+        self._signal(signal.SIGKILL)
+        return await self._child.wait()
 
     async def wait(self) -> int | None:
         """The exit status, when it has ended."""

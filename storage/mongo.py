@@ -25,6 +25,7 @@ from pymongo.errors import (
     ConnectionFailure,
     DuplicateKeyError,
     ExecutionTimeout,
+    OperationFailure,
     PyMongoError,
     WriteConcernError,
 )
@@ -47,6 +48,14 @@ class StoreBusy(Exception):
 
 # What the doors answer with 503 `unavailable`. After any of them the outcome of a write is unknown: it may be stored.
 STORE_AWAY: tuple[type[BaseException], ...] = (ConnectionFailure, ExecutionTimeout, WriteConcernError, StoreBusy)
+# A server whose disk is full or broken goes on answering: OutOfDiskSpace, or InternalError for all that it cannot name.
+_BROKEN_CODES = frozenset({1, 14031})
+
+
+def is_broken(error: BaseException) -> bool:
+    """Whether the server has told that it cannot do its work, whatever it was asked; the outcome is unknown then."""
+    return isinstance(error, OperationFailure) and error.code in _BROKEN_CODES
+
 
 _WAITS_MS = {
     "serverSelectionTimeoutMS": 3_000,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from core import metrics
-from core.errors import AWAY, Invalid, NotFound, ServiceUnavailable, refusal_of
+from core.errors import Invalid, NotFound, ServiceUnavailable, is_away, refusal_of
 from core.ids import new_id
 from core.media import rules
 from core.media.frames import Order, Unfit
@@ -209,7 +209,9 @@ async def discard(ctx: "Context", media_id: str) -> None:
         for file_id in rules.files_of(media_id):
             await ctx.files.delete(file_id)
         await ctx.media.remove(media_id)
-    except AWAY as error:
+    except Exception as error:
+        if not is_away(error):
+            raise
         log.warning("media.discard_later", media=media_id, error=type(error).__name__)
 
 

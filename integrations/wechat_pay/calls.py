@@ -16,7 +16,8 @@ from core.ports import Rejected, Unavailable
 log = structlog.get_logger()
 
 # The gateway's own words for "not now"; a 5xx of any kind and a 429 say the same.
-ASK_AGAIN = frozenset({"SYSTEM_ERROR", "FREQUENCY_LIMITED", "BANK_ERROR"})
+# SIGN_ERROR judges our key and our clock (±5 min), not what was asked for: put right, the same call goes through.
+ASK_AGAIN = frozenset({"SYSTEM_ERROR", "FREQUENCY_LIMITED", "BANK_ERROR", "SIGN_ERROR"})
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,12 @@ class Client:
         """Whether the server has kept the connection."""
         return self._wire is not None and not self._wire.closed.done()
 
+    async def ended(self) -> tuple[int | None, str]:
+        """Wait for its end: close code and reason, None and empty where there was no connection or no farewell."""
+        if self._wire is None:
+            return None, ""
+        return await self._wire.closed, self._wire.reason
+
     def drop(self) -> None:
         """Hang up."""
         if self._wire is not None:

@@ -42,18 +42,27 @@ def main(benchmark: Benchmark, arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
+    running = benchmark.run(options.only or names, options.rounds)
+    return publish(running, benchmark.figures, lambda: benchmark.about(options.rounds), as_json=options.json)
+
+
+def publish(
+    running: Coroutine[Any, Any, Rounds],
+    figures: Sequence[Figure],
+    about: Callable[[], Mapping[str, Any]],
+    *,
+    as_json: bool,
+) -> int:
+    """Measure and print, for a program with options of its own; 1 and one line when it cannot be measured."""
     try:
-        rounds = uvloop.run(benchmark.run(options.only or names, options.rounds))
+        rounds = uvloop.run(running)
     except (*_FAILURES, ExceptionGroup) as error:
         failure = _first(error)
         if not isinstance(failure, _FAILURES):
             raise
         print(f"bench: {str(failure) or type(failure).__name__}", file=sys.stderr)
         return 1
-    if options.json:
-        print(json.dumps(summary(rounds, benchmark.figures, benchmark.about(options.rounds))))
-    else:
-        print(table(rounds, benchmark.figures))
+    print(json.dumps(summary(rounds, figures, about())) if as_json else table(rounds, figures))
     return 0
 
 

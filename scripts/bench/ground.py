@@ -22,7 +22,8 @@ from scripts.bootstrap import ROOT
 from scripts.data_folder import DataFolder
 from scripts.embedded import free_port
 from scripts.launch import Launcher, Options, answers
-from scripts.processes import LOOPBACK, Child, mortal
+from scripts.processes import LOOPBACK, mortal
+from scripts.roles import load_accounts
 
 # Limits that people feel and benches would only measure; the heartbeat at its shortest, so that idle sockets have been
 # pinged at least once before their memory is read.
@@ -36,7 +37,6 @@ SETTINGS: Final = {
 TOKEN_SECONDS: Final = 4 * 3_600
 _READY_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 20.0
-_SEED_SECONDS: Final = 120.0
 _LOAD_SECONDS: Final = 300.0
 
 
@@ -99,26 +99,39 @@ class Ground:
         return self._launcher.url
 
     def patients(self, count: int) -> dict[str, str]:
-        """New ids of accounts that need not exist, each with a valid token: neither a hello nor REST reads accounts."""
-        keys = {name: base64.b64decode(key) for name, key in json.loads(self.env["TOKEN_KEYS"]).items()}
-        signer = TokenSigner(keys, self.env["TOKEN_KEY"])
-        now = SystemClock().now()
-        return {
-            account: signer.issue(
-                account=account,
-                role="patient",
-                audience="patient",
-                session=new_id(),
-                epoch=0,
-                now=now,
-                seconds=TOKEN_SECONDS,
-            )
-            for account in (new_id() for _ in range(count))
-        }
+        """As `patients` of this hospital."""
+        return patients(self.env, count)
 
     def strangers(self, count: int) -> list[Seat]:
         """Seats of so many new accounts."""
-        return [Seat("/ws", token, f"bench-{account[-8:]}") for account, token in self.patients(count).items()]
+        return strangers(self.env, count)
+
+
+def patients(env: Mapping[str, str], count: int) -> dict[str, str]:
+    """New ids of accounts that need not exist, each with a valid token: neither a hello nor REST reads accounts.
+
+    `env` is what the hospital was started with.
+    """
+    keys = {name: base64.b64decode(key) for name, key in json.loads(env["TOKEN_KEYS"]).items()}
+    signer = TokenSigner(keys, env["TOKEN_KEY"])
+    now = SystemClock().now()
+    return {
+        account: signer.issue(
+            account=account,
+            role="patient",
+            audience="patient",
+            session=new_id(),
+            epoch=0,
+            now=now,
+            seconds=TOKEN_SECONDS,
+        )
+        for account in (new_id() for _ in range(count))
+    }
+
+
+def strangers(env: Mapping[str, str], count: int) -> list[Seat]:
+    """Seats of so many new accounts in the hospital that was started with `env`."""
+    return [Seat("/ws", token, f"bench-{account[-8:]}") for account, token in patients(env, count).items()]
 
 
 @asynccontextmanager
@@ -130,29 +143,11 @@ async def open_ground(pairs: int, *, demo: bool = False) -> AsyncIterator[Ground
         launcher.env |= SETTINGS
         try:
             await launcher.start()
-            lines = await _seed(launcher, Path(temporary) / "accounts.jsonl", pairs) if pairs else []
+            lines = await load_accounts(launcher.env, patients=pairs, doctors=pairs) if pairs else []
             yield Ground(launcher, *seated(lines))
         finally:
             await launcher.stop()
             folder.close()
-
-
-async def _seed(launcher: Launcher, out: Path, pairs: int) -> list[dict[str, str]]:
-    command = [sys.executable, "-m", "scripts.seed", "load", "--patients", str(pairs), "--doctors", str(pairs)]
-    seeding = Child("seed", [*command, "--out", str(out)], folder=ROOT, log=out.with_suffix(".log"), env=launcher.env)
-    await seeding.start()
-    try:
-        async with asyncio.timeout(_SEED_SECONDS):
-            status = await seeding.wait()
-    finally:
-        await seeding.stop(0)
-    if status != 0:
-        raise BenchFailed(f"no accounts were made: {seeding.last_word()}")
-    return _lines(out)
-
-
-def _lines(file: Path) -> list[dict[str, str]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def seated(lines: Sequence[dict[str, str]]) -> tuple[list[Seat], list[Pair]]:

@@ -16,9 +16,9 @@ _NO_MASK: Final = bytes(4)
 
 
 class Wire(asyncio.Protocol):
-    """One connection: `opened` is done after the upgrade, `closed` with the close code or None."""
+    """One connection: `opened` is done after the upgrade, `closed` with the close code or None; see `reason`, too."""
 
-    __slots__ = ("_buffer", "_head", "_on_text", "_transport", "closed", "opened")
+    __slots__ = ("_buffer", "_head", "_on_text", "_transport", "closed", "opened", "reason")
 
     def __init__(self, host: str, path: str, on_text: Callable[[bytes], None]) -> None:
         self._head = (
@@ -27,6 +27,7 @@ class Wire(asyncio.Protocol):
         ).encode()
         self._on_text = on_text
         self._buffer = b""
+        self.reason = ""
         self._transport: asyncio.Transport | None = None
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[None] = loop.create_future()
@@ -82,6 +83,7 @@ class Wire(asyncio.Protocol):
         elif opcode == _PING:
             self._write(_PONG, payload)
         elif opcode == _CLOSE:
+            self.reason = payload[2:].decode(errors="replace")
             self._end(int.from_bytes(payload[:2], "big") if len(payload) >= 2 else None)
 
     def send(self, text: bytes) -> None:

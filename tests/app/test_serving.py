@@ -1,7 +1,9 @@
 import asyncio
+import errno
 import gc
 import socket
 from dataclasses import replace
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -12,6 +14,7 @@ from core import tasks
 from core.directory import service as directory
 from core.ports import Unavailable
 from scripts.acting import NotAsPromised, until
+from scripts.embedded import free_port
 from tests.people import somebody
 
 # What only a process of that role answers; every process tells whether it lives.
@@ -73,6 +76,51 @@ async def test_a_taken_port_is_one_line_and_no_store_is_opened(hospital, monkeyp
         await serving.start(taken, "api")
     assert str(refused.value) == f"cannot listen on 127.0.0.1:{hospital.process.port}: Address already in use"
     assert opened == []
+    del refused
+    gc.collect()
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_nobody_waits_in_line_for_a_process_that_is_not_ready(hospital, monkeypatch):
+    port = free_port()
+    opening, proceed = asyncio.Event(), asyncio.Event()
+
+    async def slowly(settings, **how):
+        opening.set()
+        await proceed.wait()
+        raise BadSettings("enough")
+
+    monkeypatch.setattr(serving, "open_hospital", slowly)
+    starting = tasks.spawn("test.starting", serving.start(replace(hospital.settings, listen_port=port), "im"))
+    await opening.wait()
+    with socket.socket() as knocking:
+        assert knocking.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+    proceed.set()
+    with pytest.raises(BadSettings, match="enough"):
+        await starting
+
+
+# As above.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+@pytest.mark.gen_test(timeout=60)
+async def test_a_port_that_was_taken_meanwhile_is_one_line_and_the_stores_are_let_go_of(hospital, monkeypatch):
+    port = free_port()
+    closed = []
+
+    async def close():
+        closed.append(True)
+
+    with socket.socket() as other:
+
+        async def meanwhile(settings, **how):
+            other.bind(("127.0.0.1", port))
+            other.listen()
+            return SimpleNamespace(close=close)
+
+        monkeypatch.setattr(serving, "open_hospital", meanwhile)
+        with pytest.raises(BadSettings, match="Address already in use") as refused:
+            await serving.start(replace(hospital.settings, listen_port=port), "im")
+    assert closed == [True]
     del refused
     gc.collect()
 

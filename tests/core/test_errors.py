@@ -1,4 +1,5 @@
 import pytest
+from pymongo.errors import OperationFailure
 
 from core.errors import (
     CODES,
@@ -41,6 +42,8 @@ def test_what_is_away_becomes_503_and_a_bug_becomes_nothing():
     away = refusal_of(Unavailable("gateway"))
     assert isinstance(away, ServiceUnavailable)
     assert (away.status, away.retry_after) == (503, 5)
+    assert isinstance(refusal_of(OperationFailure("no space", 14031)), ServiceUnavailable)
+    assert refusal_of(OperationFailure("bad value", 2)) is None
     assert refusal_of(ValueError("bug")) is None
     refused = NotFound()
     assert refusal_of(refused) is refused

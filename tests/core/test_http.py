@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 import structlog
 from marshmallow import Schema, fields, validate
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, OperationFailure
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from core import metrics
@@ -90,6 +90,7 @@ class FailingHandler(ApiHandler):
         "bug": ValueError("secret-of-the-house"),
         "store": AutoReconnect("mongo:27017 refused"),
         "bus": RedisConnectionError("redis:6379 refused"),
+        "disk": OperationFailure("internal server error at mongo:27017", 1),
         "gateway": Unavailable("api.mch.weixin.qq.com"),
         "limited": AppError(code="rate_limited", retry_after=0.2),
         "waiting": AppError(code="rate_limited", retry_after=7.01),
@@ -269,7 +270,13 @@ async def test_refusals_are_not_logged_as_errors(doors, logs):
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("away", ["store", "bus", "gateway"])
+async def test_a_store_that_answers_and_cannot_work_is_told_to_its_people(doors, logs):
+    await doors.ask("GET", "/failing/disk")
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["store.broken"]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("away", ["store", "bus", "gateway", "disk"])
 async def test_what_is_away_is_503_with_a_time_to_come_back_and_no_address(doors, away):
     answer = await doors.ask("GET", f"/failing/{away}")
     refused(answer, 503, "unavailable")

@@ -194,6 +194,37 @@ async def test_a_duty_that_is_being_run_is_left_alone_until_its_lease_ends(ctx, 
 
 
 @pytest.mark.gen_test
+async def test_a_clock_set_back_delays_what_a_dead_runner_held_and_nothing_more(ctx, things, runner):
+    await add(things, ctx, "a", "work")
+    [owed] = await duties_of(things)
+    until = ctx.clock.now() + LEASE
+    await things.lease("a", owed["key"], seen_next_at=owed["next_at"], token="dead", until=until)
+    ctx.clock.step(-600)
+    assert (await runner.run_due(), ctx.ran) == (0, [])
+    ctx.clock.step(600 + LEASE.total_seconds())
+    assert (await runner.run_due(), ctx.ran, await duties_of(things)) == (1, ["a"], [])
+
+
+@pytest.mark.gen_test
+async def test_a_clock_that_jumps_ahead_ends_a_lease_and_the_duty_is_taken_away_by_its_new_holder(ctx, things, runner):
+    """Both run it, which is why duties are safe to repeat; the first one's end changes nothing any more."""
+    await add(things, ctx, "a", "work", "second")
+    begun, let_go = asyncio.Event(), asyncio.Event()
+    ctx.does["a"] = lambda: (begun.set(), let_go.wait())[1]
+    slow = tasks.spawn("test.runner", runner.run_due())
+    await asyncio.wait_for(begun.wait(), SECONDS)
+    ctx.clock.step(600)
+    ctx.does.clear()
+    assert await runner.run_due() == 1
+    assert [owed["kind"] for owed in await duties_of(things)] == ["second"]
+    let_go.set()
+    await slow
+    assert [owed["kind"] for owed in await duties_of(things)] == ["second"]
+    assert (await runner.run_due(), await duties_of(things)) == (1, [])
+    assert ctx.ran == ["a", "a", "a second"]
+
+
+@pytest.mark.gen_test
 async def test_a_runner_stopped_in_the_middle_leaves_the_duty_to_others(ctx, things, runner):
     await add(things, ctx, "a", "work")
     begun = asyncio.Event()

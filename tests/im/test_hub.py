@@ -2,14 +2,20 @@
 
 import asyncio
 import json
+import random
 
 import pytest
 from tornado.websocket import websocket_connect
 
+from core import tasks
+from core.ids import new_id
 from core.policy import Policy
 from im import hub as hubs
-from im.frames import Close
+from im.frames import FRAME_BYTES, Close
 from im.outgoing import BYTES
+from scripts.bench import crowd as crowds
+from scripts.bench.client import Seat
+from scripts.bench.crowd import Crowd, Guests
 from tests.im.house import add_visit, token, until
 
 pytestmark = pytest.mark.gen_test(timeout=20)
@@ -76,11 +82,17 @@ async def test_messages_cross_processes_and_are_in_order_on_both(start, visit):
         assert line.said(visit) == [(number, {"text": str(number)}) for number in range(1, 11)]
 
 
+async def _deaf(server, account, role="patient"):
+    """A connection that has said hello and then reads nothing."""
+    opened = await websocket_connect(f"ws://127.0.0.1:{server.port}/ws")
+    hello = {"token": token(server.ctx, account, role), "device": "d"}
+    await opened.write_message(json.dumps({"id": "h", "op": "hello", "args": hello}))
+    await opened.read_message()
+    return opened
+
+
 async def test_a_slow_reader_is_closed_with_4008_and_what_waited_for_it_is_gone(server, visit):
-    slow = await websocket_connect(f"ws://127.0.0.1:{server.port}/ws")
-    hello = {"token": token(server.ctx, visit.doctor, "doctor"), "device": "d"}
-    await slow.write_message(json.dumps({"id": "h", "op": "hello", "args": hello}))
-    await slow.read_message()
+    slow = await _deaf(server, visit.doctor, "doctor")
     socket = server.hub._accounts[visit.doctor][0]
     event = {"to": [visit.doctor], "ev": "typing", "data": {"conversation": visit.id, "account": "x" * 20_000}}
     sent = 0
@@ -125,6 +137,40 @@ async def test_too_many_at_once_are_shed_with_4013_and_a_time(start, visit):
     name, _, wait = reason.partition("=")
     assert (code, name) == (Close.OVERLOADED, "retry_after_ms")
     assert hubs._AWAY_MS[0] <= int(wait) <= hubs._AWAY_MS[1]
+
+
+async def test_those_who_were_shed_come_at_times_of_their_own_and_all_get_in(start, monkeypatch):
+    monkeypatch.setattr(hubs, "_AWAY_MS", (50, 400))
+    monkeypatch.setattr(crowds, "ARRIVALS_PER_SECOND", 1_000.0)
+    process = await start(policy=Policy(socket_accepts_per_second=20))
+    seats = [Seat("/ws", token(process.ctx, new_id()), "phone") for _ in range(60)]
+    told: asyncio.Queue[dict[str, int]] = asyncio.Queue()
+    crowd = Crowd(Guests("127.0.0.1", process.port, seats), told.put_nowait, random.Random(1))
+    coming = tasks.spawn("test.crowd", crowd.run())
+    met = await asyncio.wait_for(told.get(), 15)
+    assert met["shed"] > 0
+    assert len(process.hub._accounts) == 60
+    await tasks.stop(coming)
+
+
+async def test_what_slow_readers_cost_in_memory_has_its_bound(server, indexed):
+    visits = [await add_visit(indexed) for _ in range(4)]
+    slow = [await _deaf(server, visit.patient) for visit in visits]
+    outs = [server.hub._accounts[visit.patient][0].out for visit in visits]
+    to = [visit.patient for visit in visits]
+    event = {"to": to, "ev": "typing", "data": {"conversation": visits[0].id, "account": "x" * 20_000}}
+    told = most = 0
+    while not all(out.closed for out in outs):
+        await server.bus.publish([event])
+        told += 20_000
+        most = max(most, sum(out._bytes + len(out._stream._write_buffer) for out in outs))
+        await asyncio.sleep(0)
+        assert told < 50_000_000
+    # What waits here, and one frame on its way in the stream, each.
+    assert most <= len(outs) * (BYTES + 2 * FRAME_BYTES)
+    assert all(out._waiting == [] for out in outs)
+    for line in slow:
+        line.close()
 
 
 async def test_a_socket_that_answers_no_ping_is_let_go(server, visit):

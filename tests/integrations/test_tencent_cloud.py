@@ -67,6 +67,7 @@ def test_credentials_do_not_print_their_key():
         ("RequestLimitExceeded.IPLimitExceeded", True),
         ("LimitExceeded.PhoneNumberDailyLimit", False),
         ("AuthFailure.SignatureFailure", False),
+        ("AuthFailure.SignatureExpire", True),
         ("FailedOperation", False),
     ],
 )

@@ -127,7 +127,8 @@ async def test_stores_die_with_a_killed_parent_and_do_not_hear_its_ctrl_c(tmp_pa
         os.close(handle)
 
 
-async def test_free_port_is_free():
+async def test_free_port_is_free_and_never_given_to_a_client():
+    assert max(free_port() for _ in range(100)) < 32_768
     server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", free_port())
     server.close()
     await server.wait_closed()

@@ -51,6 +51,15 @@ async def test_one_that_does_not_listen_is_killed(tmp_path):
 
 
 @pytest.mark.gen_test
+async def test_a_killed_one_has_no_time_to_end_in_order(tmp_path):
+    stubborn = child(tmp_path, STUBBORN)
+    assert await stubborn.kill() is None
+    await stubborn.start()
+    assert await stubborn.kill() == -signal.SIGKILL
+    assert stubborn.pid is None
+
+
+@pytest.mark.gen_test
 async def test_its_last_word_is_of_this_run_alone(tmp_path):
     speaking = child(tmp_path, "print('first'); print(' the reason ')")
     await speaking.start()

@@ -2,10 +2,10 @@ import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from pymongo.errors import ServerSelectionTimeoutError
+from pymongo.errors import DuplicateKeyError, OperationFailure, ServerSelectionTimeoutError
 
 from scripts.embedded import free_port
-from storage.mongo import STORE_AWAY, DuplicateKey, Store, weak_points
+from storage.mongo import STORE_AWAY, DuplicateKey, Store, is_broken, weak_points
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,20 @@ from storage.mongo import STORE_AWAY, DuplicateKey, Store, weak_points
 )
 def test_address_is_told_what_it_lacks_for_production(uri, weak):
     assert weak_points(uri) == weak
+
+
+@pytest.mark.parametrize(
+    ("error", "broken"),
+    [
+        (OperationFailure("internal server error", 1), True),
+        (OperationFailure("no space", 14031), True),
+        (OperationFailure("bad value", 2), False),
+        (DuplicateKeyError("duplicate", 11000), False),
+        (ValueError("1"), False),
+    ],
+)
+def test_a_server_that_cannot_work_is_told_from_one_that_will_not(error, broken):
+    assert is_broken(error) is broken
 
 
 @pytest.mark.gen_test

@@ -71,10 +71,10 @@ async def test_a_ping_is_answered(port):
     wire.drop()
 
 
-async def test_the_close_code_is_told(port):
+async def test_the_close_code_and_its_reason_are_told(port):
     wire, _ = await opened(port)
     wire.send(b"close")
-    assert await asyncio.wait_for(wire.closed, 5) == 4008
+    assert (await asyncio.wait_for(wire.closed, 5), wire.reason) == (4008, "told to")
 
 
 async def test_a_server_that_does_not_upgrade_is_refused(port):
