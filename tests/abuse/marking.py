@@ -34,8 +34,12 @@ FORMS: Final[Mapping[str, str]] = {
     "conversation": "0" * 26,
     "media": "0" * 26,
     "device": "marked",
+    "actor": "marked",
+    "act": "visit.read",
+    "subject": "visit:marked",
 }
 DAY: Final = "2001-01-01"
+SPAN: Final[Mapping[str, str]] = {"from": f"{DAY}T00:00:00Z", "to": f"{DAY}T23:59:59Z"}
 # Choices on which it depends what else may be said.
 CHOICES: Final = ("audience", "method")
 
@@ -131,6 +135,8 @@ class Marker:
             return self._text(one, name, path)
         if isinstance(one, Day):
             return DAY
+        if isinstance(one, fields.AwareDateTime):
+            return SPAN.get(name, 1)
         if isinstance(one, fields.Boolean):
             return True
         if isinstance(one, fields.Dict):

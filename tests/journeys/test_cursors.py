@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from app.wiring import REST_ROUTES
 from core.accounts import service as accounts
+from core.audit import Act, entry_of
+from core.auth import Actor
 from core.http import methods_of, sign_of
 from core.ids import new_id
 from core.ratings import service as ratings
@@ -31,6 +33,7 @@ QUICKLY = settings(
     suppress_health_check=list(HealthCheck),
 )
 ROWS = 5
+READER = Actor("reader", "doctor")
 Item = dict[str, Any]
 
 
@@ -88,6 +91,11 @@ class Lists:
         made: Any = {"_id": last["_id"] + 1 if last else 1, "steps": [], "values": {}, "actor": "office"}
         assert await self.house.ctx.settings_changes.add(made | {"role": "admin", "at": self.house.ctx.clock.now()})
 
+    async def audited(self) -> None:
+        """An act, or one that was written late."""
+        at = self.house.ctx.clock.now() - timedelta(minutes=self.chance.choice((0, 0, 10)))
+        await self.house.ctx.audit_entries.add([entry_of(Act(READER, "visit.read"), at, None, 1)])
+
     async def reconciled_day(self) -> None:
         """The next day, as days come."""
         docs = self.house.ctx.store.db["reconciliations"]
@@ -136,6 +144,8 @@ LISTINGS = [
     Listing("/admin/settings/history", "admin", Lists.setting),
     Listing("/admin/reconciliation", "admin", Lists.reconciled_day, key=lambda item: str(item["day"])),
     Listing("/admin/orders", "admin", Lists.order, query="&refund=open"),
+    # Of one person: the auditor's own reading is in the trail, too.
+    Listing("/audit", "auditor", Lists.audited, query=f"&actor={READER.id}"),
 ]
 
 
@@ -163,6 +173,7 @@ async def furnished(house: House) -> Lists:
         "doctor": case.doctor,
         "nurse": await house.nurse(),
         "admin": caller_of("admin"),
+        "auditor": caller_of("auditor"),
     }
     # Made by a shortcut, the nurse has no name to be listed under.
     await house.ctx.store.db["accounts"].update_one({"_id": callers["nurse"].id}, {"$set": {"audience": "nobody"}})
