@@ -3,7 +3,7 @@
 System suites are processes of their own: a browser driven from the same process would take the event loop of every
 test after it. They run first, so that the summary of the whole suite closes the output.
 
-The whole suite runs in several processes beside each other, each with stores of its own; what is picked out by arguments
+The whole suite runs in several processes beside each other, each with stores of its own; what arguments pick out runs
 in one, where its output is seen at once.
 """
 
