@@ -11,12 +11,13 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from app.settings import BadSettings, Settings
-from app.wiring import PERIODIC, Hospital, open_hospital, routes_of
+from app.wiring import PERIODIC, Hospital, media, open_hospital, routes_of, serve_media
 from core import metrics, tasks
 from core.context import Context
 from core.errors import AWAY
 from core.http import DRAINED_BODY, HospitalApplication
 from core.ids import Clock
+from rtc.media import OpenRoom
 
 log = structlog.get_logger()
 
@@ -97,8 +98,13 @@ class Process:
         await self.hospital.close()
 
 
-async def start(settings: Settings, role: str, *, clock: Clock | None = None) -> Process:
-    """Open the hospital and listen; `BadSettings` with one line when the port is taken."""
+async def start(
+    settings: Settings, role: str, *, clock: Clock | None = None, open_room: OpenRoom | None = None
+) -> Process:
+    """Open the hospital and listen; `BadSettings` with one line when the port is taken.
+
+    `open_room` makes the rooms of calls in the role `rtc`; not given, the media half does.
+    """
     try:
         sockets = bind_sockets(settings.listen_port, settings.listen_host)
     except OSError as error:
@@ -106,11 +112,14 @@ async def start(settings: Settings, role: str, *, clock: Clock | None = None) ->
             f"cannot listen on {settings.listen_host}:{settings.listen_port}: {error.strerror}"
         ) from error
     try:
+        make = (open_room or media()) if role == "rtc" else None
         hospital = await open_hospital(settings, clock=clock)
     except BaseException:
         for one in sockets:
             one.close()
         raise
+    if make is not None:
+        await serve_media(hospital, make)
     origins = [one.strip() for one in settings.allowed_origins.split(",") if one.strip()]
     application = Application(
         hospital.ctx, routes_of(role), hub=hospital.hub, allowed_origins=origins, websocket_max_message_size=64 * 1024

@@ -66,8 +66,13 @@ class Policy:
     groups_per_doctor: int = number(50, 1, 200, "groups a doctor may sort patients into")
     patients_per_group: int = number(1_000, 1, 10_000, "patients a doctor's group may hold")
     quick_replies_per_doctor: int = number(50, 1, 200, "sentences a doctor may keep for quick replies")
+    call_ring_seconds: int = number(45, 15, 120, "a call that nobody answers is missed after")
+    call_setup_seconds: int = number(20, 5, 120, "an answered call without media on both sides fails after")
+    call_reconnect_seconds: int = number(30, 10, 120, "an interrupted call is lost after")
+    call_longest_seconds: int = number(2 * HOUR, 10 * MINUTE, 12 * HOUR, "a call is ended after")
     retain_record_years: int = number(15, 15, 100, "visits, consents, evidence kept after the last visit (R5-1)")
     retain_chat_years: int = number(5, 3, 100, "chat kept for (R5-2)")
+    retain_call_years: int = number(5, 3, 100, "calls and their recordings kept for (R5-2)")
     socket_messages_per_minute: int = number(60, 1, 1_000_000, "chat messages an account may send in a minute")
     socket_frames_per_second: int = number(50, 1, 1_000_000, "frames a socket may send in a second")
     socket_accepts_per_second: int = number(

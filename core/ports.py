@@ -193,6 +193,7 @@ class SmsTemplate(StrEnum):
     """What a text message says; each names a template filed with the carrier."""
 
     LOGIN_CODE = "login_code"
+    CALL_INVITATION = "call_invitation"
 
 
 class SmsSender(Protocol):
@@ -250,3 +251,19 @@ class Journal(Protocol):
         self, conversation: str, *, kind: Literal["system", "card"], body: Mapping[str, Any], cause: str
     ) -> Posted:
         """Store one message and tell the members; the same `cause` (`visit:{id}:accepted`) is stored once for ever."""
+
+
+# --- calls, fulfilled by rtc -----------------------------------------------------------------------------------------
+
+
+class Calls(Protocol):
+    """The live calls, as the rest of the hospital needs them."""
+
+    async def end_of_visit(self, visit_id: str) -> None:
+        """End the visit's live call, if there is one: it is called when the visit is no longer in progress."""
+
+    async def of(self, account: str, role: str) -> Mapping[str, Any] | None:
+        """The live call of a member as the wire shows it (its `conversation` is the visit); None: there is none."""
+
+    async def admits(self, call_id: str, account: str) -> bool:
+        """Whether the call is live and this account one of its two members."""

@@ -43,7 +43,10 @@ def read_keys(keys_dir: Path) -> dict[str, Any]:
             "secret_key": f"demo{secrets.token_hex(14)}",
             "sms_app_id": "1400000000",
             "sign_name": "示例互联网医院",
-            "templates": {"login_code": {"id": "1000001", "parameters": ["code", "minutes"]}},
+            "templates": {
+                "login_code": {"id": "1000001", "parameters": ["code", "minutes"]},
+                "call_invitation": {"id": "1000002", "parameters": ["doctor", "link"]},
+            },
         },
     )
 
