@@ -55,7 +55,7 @@ async def step(
         entry=outbox.entry(by, act, frm=frm, to=row.to, at=now, reason=why or row.reason),
         duties=[duty(CONCLUDE, call["_id"], call["version"], now)] if ends else (),
         set=changes,
-        unset=(*LIVE_FIELDS, "owner") if ends else (),
+        unset=LIVE_FIELDS if ends else (),
         deadline_at=states.deadline_of(row.to, now, call["started_at"], ctx.policy),
         where={**({} if ends else {"version": call["version"]}), **(where or {})},
     )
@@ -68,7 +68,8 @@ async def step(
 def ending(ctx: "Context", reason: str | None) -> dict[str, Any]:
     """What an end writes beside the state."""
     now = ctx.clock.now()
-    return {"reason": reason, "ended_at": now, "retain_until": years_later(now, ctx.policy.retain_call_years)}
+    retain_until = years_later(now, ctx.policy.retain_call_years)
+    return {"reason": reason, "ended_at": now, "retain_until": retain_until, "owner": None}
 
 
 async def entered(ctx: "Context", call: Call, status: Status, reason: Reason | None) -> None:
