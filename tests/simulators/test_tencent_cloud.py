@@ -70,7 +70,10 @@ def test_keys_are_made_once_and_are_visibly_fictitious(tmp_path):
     assert (len(keys["secret_id"]), len(keys["secret_key"])) == (36, 32)
     assert "demo" in keys["secret_id"]
     assert keys["secret_key"].startswith("demo")
-    assert keys["templates"] == {"login_code": {"id": "1000001", "parameters": ["code", "minutes"]}}
+    assert keys["templates"] == {
+        "login_code": {"id": "1000001", "parameters": ["code", "minutes"]},
+        "call_invitation": {"id": "1000002", "parameters": ["doctor", "link"]},
+    }
 
 
 @pytest.mark.gen_test
