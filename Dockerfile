@@ -1,10 +1,11 @@
-# One image for every role; the role is the command: `--role api`, `--role im`, `--role worker` (or `all`).
+# One image for every role; the role is the command: `--role api`, `--role im`, `--role rtc`, `--role worker` (or `all`).
 FROM python:3.11-slim AS build
 COPY setup.cfg pyproject.toml constraints.txt README.md LICENSE NOTICE /src/
 COPY app /src/app
 COPY core /src/core
 COPY im /src/im
 COPY integrations /src/integrations
+COPY rtc /src/rtc
 COPY storage /src/storage
 RUN python -m venv /opt/hospital \
     && /opt/hospital/bin/pip install --no-cache-dir --constraint /src/constraints.txt /src

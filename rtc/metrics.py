@@ -4,7 +4,7 @@ from prometheus_client import Counter, Gauge
 
 STATES = Counter("rtc_states_total", "Calls that entered a state", ["state"])
 ENDS = Counter("rtc_ends_total", "Calls that ended, by reason", ["reason"])
-LEGS = Counter("rtc_legs_total", "Legs that came into a state", ["state"])
+LEGS = Counter("rtc_leg_states_total", "Legs that came into a state", ["state"])
 ROOMS = Gauge("rtc_rooms", "Calls whose media this process holds")
 HEARTBEATS = Counter("rtc_heartbeats_total", "Heartbeats of this media process, by outcome", ["outcome"])
 OFFERS = Counter("rtc_offers_total", "Offers by outcome", ["outcome"])

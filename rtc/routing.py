@@ -98,7 +98,9 @@ async def candidates(
     """Further candidates of a leg; where no process holds the call, or another leg has replaced it, they are moot."""
     call, side = await _require_answered(ctx, session, call_id)
     told = {"call": call_id, "side": side, "generation": generation, "candidates": [dict(one) for one in candidates]}
-    await _ask_owner(ctx, call, "rtc.candidates", told)
+    answer = await _ask_owner(ctx, call, "rtc.candidates", told)
+    if "refused" in answer:
+        raise Invalid.field("candidates", f"无法识别的候选地址（{answer['reason']}）")
 
 
 async def stats(ctx: "Context", session: Session, *, call_id: str, figures: Mapping[str, float | None]) -> None:
@@ -117,12 +119,12 @@ async def _require_answered(ctx: "Context", session: Session, call_id: str) -> t
     return call, side
 
 
-async def _ask_owner(ctx: "Context", call: Call, op: str, told: dict[str, Any]) -> None:
+async def _ask_owner(ctx: "Context", call: Call, op: str, told: dict[str, Any]) -> dict[str, Any]:
     if call["owner"] is None:
-        return
+        return {}
     try:
-        await ctx.bus.request(call["owner"], op, told, OTHER_SECONDS)
+        return await ctx.bus.request(call["owner"], op, told, OTHER_SECONDS)
     except ProcessGone:  # the next offer finds another
-        return
+        return {}
     except (TimeoutError, RequestFailed) as error:
         raise ServiceUnavailable from error

@@ -12,6 +12,7 @@ from core.auth import Actor, Caller
 from core.commands import Session
 from core.compliance import years_later
 from core.directory import service as directory
+from core.directory.rules import CALL_RECORDING
 from core.errors import Conflict, NotFound, WrongState
 from core.ids import new_id
 from core.visits import service as visits
@@ -23,7 +24,7 @@ from storage.visits import Visit
 if TYPE_CHECKING:
     from core.context import Context
 
-RECORDING: Final = "call_recording"
+RECORDING: Final = CALL_RECORDING
 # Rings, and reaches a patient who is not there.
 RING: Final = "call.ring"
 TRIES: Final = 5

@@ -88,9 +88,13 @@ def no_legs() -> dict[Side, Leg]:
 
 
 def with_leg(legs: Mapping[Side, Leg], side: Side, generation: int, state: LegState) -> dict[Side, Leg] | None:
-    """The legs after one has changed; None when nothing changes, or what is told is of a leg since replaced."""
+    """The legs after one has changed; None when nothing changes, or what is told is of a leg since replaced.
+
+    A leg begins to connect once: an offer that comes again gets its answer again and changes nothing.
+    """
     present = legs[side]
-    if generation < present["generation"] or present == {"state": state, "generation": generation}:
+    is_repeated = generation == present["generation"] and state in ("connecting", present["state"])
+    if generation < present["generation"] or is_repeated:
         return None
     return {**legs, side: Leg(state=state, generation=generation)}
 

@@ -308,7 +308,10 @@ class Worker:
     async def _candidates(self, asked: dict[str, Any]) -> dict[str, Any]:
         holding = self.rooms.get(asked["call"])
         if holding is not None and holding.room is not None:
-            await holding.room.candidates(asked["side"], asked["generation"], asked["candidates"])
+            try:
+                await holding.room.candidates(asked["side"], asked["generation"], asked["candidates"])
+            except OfferRefused as refused:
+                return {"refused": "invalid", "reason": refused.reason}
         return {}
 
     async def _stats(self, asked: dict[str, Any]) -> dict[str, Any]:

@@ -113,7 +113,7 @@ async def open_ground(pairs: int) -> AsyncIterator[Ground]:
     """A hospital with so many open consultations, each of one patient with a doctor of their own."""
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         folder = DataFolder.open(Path(temporary) / "hospital")
-        launcher = Launcher(Options(free_port(), folder.path, fresh=False, demo=False), folder)
+        launcher = Launcher(Options(free_port(), folder.path, fresh=False, demo=False, rtc_workers=0), folder)
         launcher.env |= SETTINGS
         try:
             await launcher.start()

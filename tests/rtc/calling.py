@@ -22,7 +22,7 @@ from storage.heartbeats import Heartbeats
 from storage.redis import Redis, connect
 from tests.core.consulting import Case, House, under_way
 from tests.core.partial import a_doctor, caller_of
-from tests.rtc.rooms import Rooms, StandInRoom
+from tests.rtc.standing_in import Rooms, StandInRoom
 
 WAIT_SECONDS = 8
 SDP = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n"

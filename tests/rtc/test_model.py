@@ -14,7 +14,7 @@ from core.errors import AppError
 from rtc import owners, service, states, views
 from tests.core.consulting import Case
 from tests.rtc.calling import CONSENT, Calling, MediaProcess, until
-from tests.rtc.rooms import StandInRoom
+from tests.rtc.standing_in import StandInRoom
 
 SIDES = st.sampled_from(["doctor", "patient"])
 DEVICES = st.integers(0, 1)

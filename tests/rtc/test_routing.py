@@ -6,7 +6,7 @@ from core.context import Turn
 from core.errors import Invalid, NotFound, ServiceUnavailable, WrongState
 from rtc import routing
 from tests.rtc.calling import SDP
-from tests.rtc.rooms import answer_to
+from tests.rtc.standing_in import answer_to
 
 CANDIDATE = {"candidate": "candidate:1 1 udp 1 10.0.0.1 5000 typ host", "sdpMid": "0"}
 
@@ -97,7 +97,7 @@ async def test_a_room_that_does_not_answer_in_time_is_unavailable(calling, case,
     async def never(*given):
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("tests.rtc.rooms.StandInRoom.offer", never)
+    monkeypatch.setattr("tests.rtc.standing_in.StandInRoom.offer", never)
     monkeypatch.setattr("rtc.worker.OFFER_SECONDS", 0.2)
     with pytest.raises(ServiceUnavailable):
         await calling.offer(case.doctor, call["_id"])
@@ -112,6 +112,9 @@ async def test_candidates_reach_the_room_of_the_call(calling, case, media):
     await calling.offer(case.patient, call["_id"])
     await routing.candidates(calling.ctx, session, **send)
     assert media.room(call["_id"]).trickled == [("patient", 1, [CANDIDATE])]
+    with pytest.raises(Invalid) as refused:
+        await routing.candidates(calling.ctx, session, **send | {"candidates": [{"candidate": "none"}]})
+    assert list(refused.value.errors) == ["candidates"]
 
 
 @pytest.mark.gen_test

@@ -71,6 +71,7 @@ def test_what_the_legs_make_of_a_call(status, doctor, patient, act):
         (2, "connecting", {"state": "connecting", "generation": 2}),
         (1, "connected", None),  # nothing changes
         (0, "lost", None),  # of a leg that has been replaced
+        (1, "connecting", None),  # its offer came again
     ],
 )
 def test_a_leg_changes_by_what_is_told_of_its_present_generation(generation, state, after):

@@ -7,7 +7,7 @@ from core.errors import ServiceUnavailable
 from rtc import legs, routing, service
 from storage.redis import BUS_AWAY
 from tests.rtc.calling import SDP, until
-from tests.rtc.rooms import answer_to
+from tests.rtc.standing_in import answer_to
 
 
 async def state(calling, call):
@@ -76,6 +76,13 @@ async def test_a_higher_generation_replaces_a_leg_and_the_old_ones_word_counts_n
     room.connect("patient")
     await media.followed()
     assert await state(calling, call) == ("active", {"doctor": "connected", "patient": "connected"})
+
+
+@pytest.mark.gen_test
+async def test_an_offer_that_comes_again_leaves_the_leg_connected(calling, case, media):
+    call = await calling.active(case, media)
+    assert (await calling.offer(case.patient, call["_id"]))["sdp"] == answer_to(SDP)
+    assert await calling.stored(call["_id"]) == call
 
 
 @pytest.mark.gen_test

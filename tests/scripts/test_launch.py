@@ -188,16 +188,17 @@ def test_settings_that_make_no_hospital_are_one_line(folder, launch):
 
 def test_the_command_line_is_read(tmp_path, monkeypatch):
     monkeypatch.delenv("LISTEN_PORT", raising=False)
-    given = read_options(["--port", "9000", "--data-dir", str(tmp_path), "--fresh", "--no-demo", "--rtc-workers", "0"])
-    assert given == Options(9000, tmp_path, fresh=True, demo=False)
+    given = read_options(["--port", "9000", "--data-dir", str(tmp_path), "--fresh", "--no-demo", "--rtc-workers", "3"])
+    assert given == Options(9000, tmp_path, fresh=True, demo=False, rtc_workers=3)
     assert read_options([]).port == DEFAULT_PORT
     monkeypatch.setenv("LISTEN_PORT", "8090")
     assert read_options([]).port == 8090
 
 
-def test_calls_are_not_promised_yet():
-    with pytest.raises(CannotStart, match="this version has no calls yet: --rtc-workers takes only 0"):
-        read_options(["--rtc-workers", "1"])
+@pytest.mark.parametrize("number", [-1, 17])
+def test_so_many_call_processes_cannot_be(number):
+    with pytest.raises(CannotStart, match=f"--rtc-workers is a number from 0 to 16, not {number}"):
+        read_options([f"--rtc-workers={number}"])
 
 
 def test_a_port_that_cannot_be_is_refused():

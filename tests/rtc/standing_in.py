@@ -38,6 +38,8 @@ class StandInRoom:
         return answer_to(sdp)
 
     async def candidates(self, side: Side, generation: int, candidates: Any) -> None:
+        if any(one["candidate"] == "none" for one in candidates):
+            raise OfferRefused("not_a_candidate")
         self.trickled.append((side, generation, list(candidates)))
 
     async def close(self) -> Manifest:
