@@ -1,5 +1,6 @@
 import pytest
 
+from core import tasks
 from rtc import owners
 
 
@@ -20,6 +21,7 @@ async def test_the_calls_of_a_killed_process_are_set_free_for_all_to_see(calling
 @pytest.mark.gen_test
 async def test_the_calls_of_a_process_that_stands_still_are_set_free(calling, case, media):
     call = await calling.active(case, media)
+    await tasks.stop(media.worker._beating)
     await media.ctx.heartbeats.leave(media.ctx.process)  # as after three seconds without a beat
     await owners.release_lost(calling.ctx)
     assert (await calling.stored(call["_id"]))["owner"] is None
