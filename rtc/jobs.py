@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from core.accounts import tickets
-from core.errors import WrongState
 from core.jobs import DutyFunction
 from rtc import invitations, owners, states, steps, views
 from storage.calls import Call
@@ -35,12 +34,8 @@ async def conclude(ctx: "Context", call: Call) -> None:
 
 async def deadline(ctx: "Context", call: Call) -> None:
     """Miss, fail, lose or stop a call whose deadline has come; somebody who moved it first has won."""
-    if call["status"] not in states.LIVE:
-        return
-    try:
+    if call["status"] in states.LIVE:
         await steps.expire(ctx, call)
-    except WrongState:  # it has moved on
-        return
 
 
 DUTIES: Final[dict[str, DutyFunction]] = {"call.ring": ring, "call.conclude": conclude}

@@ -39,7 +39,7 @@ async def release(ctx: "Context", call_id: str, *, owner: str) -> None:
         return states.without_media(call["legs"])
 
     if await _change(ctx, call_id, owner, gone, also={"owner": None}, why="media_lost") is not None:
-        metrics.WORKERS_LOST.inc()
+        metrics.RELEASED.inc()
 
 
 async def changed(

@@ -8,7 +8,7 @@ LEGS = Counter("rtc_leg_states_total", "Legs that came into a state", ["state"])
 ROOMS = Gauge("rtc_rooms", "Calls whose media this process holds")
 HEARTBEATS = Counter("rtc_heartbeats_total", "Heartbeats of this media process, by outcome", ["outcome"])
 OFFERS = Counter("rtc_offers_total", "Offers by outcome", ["outcome"])
-WORKERS_LOST = Counter("rtc_workers_lost_total", "Calls taken from a media process that was lost")
+RELEASED = Counter("rtc_released_total", "Calls set free because their media process was lost or went")
 RECORDER_FAULTS = Counter(
     "rtc_recorder_faults_total", "Recorders that broke and went on in a new segment, or could not begin"
 )

@@ -138,8 +138,11 @@ async def _busy(ctx: "Context", call: Call) -> Call:
         "duties": [duty(steps.CONCLUDE, call["_id"], 0, now)],
         **steps.ending(ctx, "busy"),
     }
-    if not await ctx.calls.add(stored):
-        raise WrongState
+    if not await ctx.calls.add(stored):  # the same request, twice at once
+        first = await ctx.calls.by_request(call["doctor_id"], call["request_id"])
+        if first is None:
+            raise LookupError("a call was there and is gone")
+        return first
     await steps.entered(ctx, stored, "ended", "busy")
     ended: Call = stored
     return ended

@@ -14,6 +14,7 @@ import structlog
 
 from core import events, tasks
 from core.errors import AWAY
+from core.ids import new_id
 from rtc import legs, metrics, quality, states, steps, turn
 from rtc.media import Manifest, OfferRefused, OpenRoom, Quality, Room, Side, Silence
 from storage.calls import Call, RecorderFault
@@ -39,14 +40,16 @@ class Holding:
 
     def __init__(self, worker: "Worker", call: Call) -> None:
         self.call = call["_id"]
+        # A process may hold a call twice, one room after the other: each has a recording of its own.
+        self.id = new_id()
         self.members = dict(zip(states.SIDES, states.members_of(call), strict=True))
         self.room: Room | None = None
         # Held while a leg is being answered: what its room tells of it comes after the leg is written down.
-        self.lock = asyncio.Lock()
+        self.answering: dict[Side, asyncio.Lock] = {side: asyncio.Lock() for side in states.SIDES}
         self.sums = {name: dict(sums) for name, sums in call["quality"].items()}
         self.unwritten: set[str] = set()
         self._worker = worker
-        self._told: asyncio.Queue[Callable[[], Awaitable[Any]]] = asyncio.Queue()
+        self._told: asyncio.Queue[tuple[Side, Callable[[], Awaitable[Any]]]] = asyncio.Queue()
         self._telling = tasks.spawn("rtc.telling", self._tell_forever())
 
     async def stop(self) -> None:
@@ -57,16 +60,16 @@ class Holding:
 
     def connected(self, side: Side, generation: int) -> None:
         """The leg's media has arrived and its recorder is armed."""
-        self._put(lambda: self._leg(side, generation, "connected"))
+        self._put(side, lambda: self._leg(side, generation, "connected"))
 
     def heard(self, side: Side, generation: int) -> None:
         """Media comes again."""
-        self._put(lambda: self._leg(side, generation, "connected"))
+        self._put(side, lambda: self._leg(side, generation, "connected"))
 
     def failed(self, side: Side, generation: int, reason: str) -> None:
         """The leg is gone; its client offers another, or the call's deadline comes."""
         log.info("call.leg_failed", call=self.call, side=side, generation=generation, reason=reason)
-        self._put(lambda: self._leg(side, generation, "lost", reason))
+        self._put(side, lambda: self._leg(side, generation, "lost", reason))
 
     def silent(self, side: Side, generation: int, silence: Silence) -> None:
         """Nothing has come for a while: told, then reconnecting, then the end."""
@@ -75,12 +78,12 @@ class Holding:
             "reconnecting": lambda: self._leg(side, generation, "lost", "silent"),
             "lost": lambda: self._lose(side, generation),
         }
-        self._put(follow[silence])
+        self._put(side, follow[silence])
 
     def quality(self, side: Side, generation: int, quality: Quality) -> None:
         """Five seconds of a leg: both members are told, the sums are written now and then."""
         self.measured(side, quality)
-        self._put(lambda: self._publish_quality(side, quality))
+        self._put(side, lambda: self._publish_quality(side, quality))
 
     def recorder_failed(self, side: Side, generation: int, reason: str) -> None:
         """An alarm, and a mark on the record (the call goes on)."""
@@ -88,7 +91,7 @@ class Holding:
         log.error("call.recorder_failed", call=self.call, side=side, generation=generation, reason=reason)
         ctx = self._worker.ctx
         fault = RecorderFault(at=ctx.clock.now(), side=side, generation=generation, reason=reason)
-        self._put(lambda: ctx.calls.add_recorder_fault(self.call, fault))
+        self._put(side, lambda: ctx.calls.add_recorder_fault(self.call, fault))
 
     # --- what follows ------------------------------------------------------------------------------------------------
 
@@ -99,29 +102,30 @@ class Holding:
 
     async def write_quality(self) -> None:
         """Store the sums that have changed since they were last written."""
-        unwritten, self.unwritten = self.unwritten, set()
+        unwritten = set(self.unwritten)
         if unwritten:
             await self._worker.ctx.calls.keep_quality(self.call, {name: self.sums[name] for name in unwritten})
+            self.unwritten -= unwritten
 
     async def settled(self) -> None:
         """Until everything told so far has been followed."""
         await self._told.join()
 
-    def _put(self, follow: Callable[[], Awaitable[Any]]) -> None:
-        self._told.put_nowait(follow)
+    def _put(self, side: Side, follow: Callable[[], Awaitable[Any]]) -> None:
+        self._told.put_nowait((side, follow))
 
     async def _tell_forever(self) -> None:
         while True:
-            follow = await self._told.get()
+            side, follow = await self._told.get()
             try:
-                await self._follow(follow)
+                await self._follow(side, follow)
             finally:
                 self._told.task_done()
 
-    async def _follow(self, follow: Callable[[], Awaitable[Any]]) -> None:
+    async def _follow(self, side: Side, follow: Callable[[], Awaitable[Any]]) -> None:
         while True:
             try:
-                async with self.lock:
+                async with self.answering[side]:
                     await follow()
             except AWAY as error:
                 log.warning("call.event_waits", call=self.call, error=type(error).__name__)
@@ -267,11 +271,21 @@ class Worker:
         metrics.ROOMS.set(len(self.rooms))
         try:
             manifest = await asyncio.wait_for(holding.room.close(), CLOSE_SECONDS)
-            await self.ctx.calls.keep_recording(call_id, self.ctx.process, written(manifest))
-            await holding.write_quality()
+            await asyncio.wait_for(self._keep(holding, manifest), CLOSE_SECONDS)
         except Exception:  # its files are on the disk, and their reconciliation finds them
             log.exception("call.close_failed", call=call_id)
         await holding.stop()
+
+    async def _keep(self, holding: Holding, manifest: Manifest) -> None:
+        while True:
+            try:
+                await self.ctx.calls.keep_recording(holding.call, holding.id, written(manifest))
+                await holding.write_quality()
+            except AWAY as error:
+                log.warning("call.recording_waits", call=holding.call, error=type(error).__name__)
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                return
 
     # --- what is asked over the bus ----------------------------------------------------------------------------------
 
@@ -287,7 +301,7 @@ class Worker:
         if holding is None or holding.room is None:
             return {"refused": "elsewhere"}
         side, generation = asked["side"], asked["generation"]
-        async with holding.lock:
+        async with holding.answering[side]:
             try:
                 sdp = await asyncio.wait_for(
                     holding.room.offer(

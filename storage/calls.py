@@ -46,7 +46,7 @@ class RecorderFault(TypedDict):
 
 
 class Call(TypedDict):
-    """`owner` is the process that holds its media; `recordings` what each process recorded.
+    """`owner` is the process that holds its media; `recordings` what each of its rooms recorded, by the room's id.
 
     `quality` holds sums under `doctor` and `patient` of what each sent us, and under `doctor_received` and
     `patient_received` of what each side's own client measured.
@@ -123,9 +123,9 @@ class CallRepository(Moving):
             {"_id": id_}, {"$set": {f"quality.{name}": dict(one) for name, one in sums.items()}}
         )
 
-    async def keep_recording(self, id_: str, process: str, manifest: Mapping[str, Any]) -> None:
-        """Write what a process recorded of the call, once it has closed its files."""
-        await self._docs.update_one({"_id": id_}, {"$set": {f"recordings.{process}": dict(manifest)}})
+    async def keep_recording(self, id_: str, room: str, manifest: Mapping[str, Any]) -> None:
+        """Write what a room recorded of the call, once it has closed its files."""
+        await self._docs.update_one({"_id": id_}, {"$set": {f"recordings.{room}": dict(manifest)}})
 
     async def add_recorder_fault(self, id_: str, fault: RecorderFault) -> None:
         """Mark the record: a recorder broke."""

@@ -128,22 +128,18 @@ class Calling:
         await self.ctx.catalogue.changed()
         return doctor
 
-    async def visit(self, doctor: Caller | None = None) -> Case:
-        """A visit in progress, its patient new."""
+    async def visit(self, doctor: Caller | None = None, patient: tuple[Caller, str] | None = None) -> Case:
+        """A visit in progress; doctor and patient are new unless given."""
         doctor = doctor or await self.doctor()
-        case = await self.house.submitted(doctor)
+        caller, patient_id = patient or await self.house.patient()
+        visit = await self.house.submit(caller, await self.house.form(patient_id, doctor))
+        case = Case(self.house, caller, doctor, visit["_id"], "")
         await case.act(doctor, "accept")
         return case
 
     async def another_visit(self, case: Case) -> Case:
-        """Of the same patient's account with another doctor."""
-        doctor = await self.doctor()
-        first = await case.visit()
-        form = await self.house.form(first["patient"]["id"], doctor)
-        visit = await self.house.submit(case.patient, form)
-        other = Case(self.house, case.patient, doctor, visit["_id"], "")
-        await other.act(doctor, "accept")
-        return other
+        """Of the same patient with another doctor."""
+        return await self.visit(patient=(case.patient, (await case.visit())["patient"]["id"]))
 
     def session(self, caller: Caller, device: str = "device-1", **more: Any) -> Session:
         """A socket's session of this person."""

@@ -31,10 +31,15 @@ def ctx(calling):
     return calling.ctx
 
 
+@pytest.fixture(scope="session")
+def _patient(_calling, io_loop):
+    return io_loop.run_sync(_calling.patient, timeout=30)
+
+
 @pytest.fixture
-def case(calling, io_loop):
-    """A visit in progress."""
-    return io_loop.run_sync(calling.visit, timeout=30)
+def case(calling, io_loop, _patient):
+    """A visit in progress, of a patient who has been here before."""
+    return io_loop.run_sync(lambda: calling.visit(patient=_patient), timeout=30)
 
 
 @pytest.fixture

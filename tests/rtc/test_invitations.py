@@ -33,8 +33,13 @@ def sms(ctx):
 @pytest.fixture
 def reachable(ctx, case, io_loop):
     """The patient's account has a phone."""
-    sealed = ctx.cipher.seal(PHONE, field="accounts.phone")
-    io_loop.run_sync(lambda: ctx.store.db["accounts"].update_one({"_id": case.patient.id}, {"$set": {"phone": sealed}}))
+
+    def set_phone(sealed):
+        return ctx.store.db["accounts"].update_one({"_id": case.patient.id}, {"$set": {"phone": sealed}})
+
+    io_loop.run_sync(lambda: set_phone(ctx.cipher.seal(PHONE, field="accounts.phone")))
+    yield
+    io_loop.run_sync(lambda: set_phone(""))
 
 
 @pytest.mark.feature("P1.9")
