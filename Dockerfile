@@ -11,7 +11,8 @@ RUN python -m venv /opt/hospital \
     && /opt/hospital/bin/pip install --no-cache-dir --constraint /src/constraints.txt /src
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --no-create-home hospital
+RUN useradd --system --uid 10001 --no-create-home hospital \
+    && install --directory --owner hospital /var/lib/hospital/recordings
 COPY --from=build /opt/hospital /opt/hospital
 ENV PATH=/opt/hospital/bin:$PATH PYTHONUNBUFFERED=1 PRODUCTION=true STAFF_SECOND_FACTOR=required LISTEN_HOST=0.0.0.0 LISTEN_PORT=8080
 WORKDIR /srv

@@ -11,13 +11,12 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from app.settings import BadSettings, Settings
-from app.wiring import PERIODIC, Hospital, media, open_hospital, routes_of, serve_media
+from app.wiring import PERIODIC, Hospital, Media, media, open_hospital, routes_of, serve_media
 from core import metrics, tasks
 from core.context import Context
 from core.errors import AWAY
 from core.http import DRAINED_BODY, HospitalApplication
 from core.ids import Clock
-from rtc.media import OpenRoom
 
 log = structlog.get_logger()
 
@@ -99,11 +98,11 @@ class Process:
 
 
 async def start(
-    settings: Settings, role: str, *, clock: Clock | None = None, open_room: OpenRoom | None = None
+    settings: Settings, role: str, *, clock: Clock | None = None, media_half: Media | None = None
 ) -> Process:
     """Open the hospital and listen; `BadSettings` with one line when the port is taken.
 
-    `open_room` makes the rooms of calls in the role `rtc`; not given, the media half does.
+    `media_half` makes the rooms of calls in the role `rtc`; not given, the real one does.
     """
     try:
         sockets = bind_sockets(settings.listen_port, settings.listen_host)
@@ -112,14 +111,14 @@ async def start(
             f"cannot listen on {settings.listen_host}:{settings.listen_port}: {error.strerror}"
         ) from error
     try:
-        make = (open_room or media()) if role == "rtc" else None
+        made = (media_half or media(settings)) if role == "rtc" else None
         hospital = await open_hospital(settings, clock=clock)
     except BaseException:
         for one in sockets:
             one.close()
         raise
-    if make is not None:
-        await serve_media(hospital, make)
+    if made is not None:
+        await serve_media(hospital, made)
     origins = [one.strip() for one in settings.allowed_origins.split(",") if one.strip()]
     application = Application(
         hospital.ctx, routes_of(role), hub=hospital.hub, allowed_origins=origins, websocket_max_message_size=64 * 1024

@@ -41,6 +41,7 @@ FAMILIES: Final = (
     "STAFF_",
     "CALL_",
     "TURN_",
+    "RECORDINGS_",
 )
 
 
@@ -86,6 +87,7 @@ class Settings:
     sms_url: str = named("https://sms.tencentcloudapi.com", "Tencent Cloud SMS")
     identity_url: str = named("https://faceid.tencentcloudapi.com", "Tencent Cloud identity check")
     tencent_file: str = named(..., "JSON file: Tencent Cloud secret, SMS app, signature and templates")
+    recordings_dir: str = named("var/recordings", "folder of an rtc process: recordings until the file store has them")
     turn_urls: str = named("", "STUN and TURN servers for calls, joined by commas: `turn:host:3478?transport=udp`")
     turn_secret: str = named("", "shared with coturn (`use-auth-secret`); needed by TURN servers", secret=True)
     allowed_origins: str = named("", "further origins that may open the websocket, joined by commas")

@@ -1,8 +1,10 @@
 """The composition root: builds the context, merges the parts' tables, knows the order of starting and ending."""
 
+import asyncio
 import importlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -179,21 +181,30 @@ def socket_document() -> dict[str, Any]:
     return asyncapi.document(COMMANDS, EVENTS)
 
 
-def media() -> OpenRoom:
-    """The media half of calls, whose libraries no other role loads; `BadSettings` where it is not installed."""
+@dataclass(frozen=True)
+class Media:
+    """The media half of calls: what makes rooms, and what ends its threads once they are closed."""
+
+    open_room: OpenRoom
+    close: Closer
+
+
+def media(settings: Settings) -> Media:
+    """The media half, whose libraries no other role loads; `BadSettings` where it is not installed."""
     try:
-        room = importlib.import_module("rtc.room")
+        room, recordings, threads = map(importlib.import_module, ("rtc.room", "rtc.recordings", "rtc.threads"))
     except ModuleNotFoundError as error:
         raise BadSettings(f"this installation carries no media of calls: {error.name} is missing") from error
-    opened: OpenRoom = room.open_room
-    return opened
+    own = threads.Threads()
+    open_room = room.open_rooms(recordings.Recordings(Path(settings.recordings_dir), own))
+    return Media(open_room, partial(asyncio.to_thread, own.close))
 
 
-async def serve_media(hospital: "Hospital", open_room: OpenRoom) -> None:
+async def serve_media(hospital: Hospital, made: Media) -> None:
     """Let this process carry calls; they are left in order before the stores are let go of."""
-    worker = Worker(hospital.ctx, open_room)
+    worker = Worker(hospital.ctx, made.open_room)
     await worker.start()
-    hospital.closers.append(worker.stop)
+    hospital.closers += [made.close, worker.stop]
 
 
 async def open_hospital(settings: Settings, *, clock: Clock | None = None) -> Hospital:

@@ -77,6 +77,7 @@ class Launcher:
             "LISTEN_PORT": str(options.port),
             "PUBLIC_URL": self.url,
             "DRAIN_SECONDS": str(APP_DRAIN_SECONDS),
+            "RECORDINGS_DIR": str(folder.recordings),
         }
 
     async def start(self) -> None:

@@ -146,6 +146,12 @@ def test_files_that_are_mounted_exist_or_are_the_operators_to_give():
     assert {name for name in mounted if not name.startswith("./")} == set(COMPOSE["volumes"])
 
 
+def test_recordings_outlive_their_container_in_a_folder_that_the_image_may_write():
+    folder = HOSPITAL["rtc"]["environment"]["RECORDINGS_DIR"]
+    assert f"recordings:{folder}" in HOSPITAL["rtc"]["volumes"]
+    assert any(f"install --directory --owner hospital {folder}" in line for line in instruction("RUN"))
+
+
 def test_only_the_proxy_and_the_relay_have_a_door_to_the_outside():
     assert {name: one["ports"] for name, one in COMPOSE["services"].items() if "ports" in one} == {
         "nginx": ["80:80", "443:443"],

@@ -35,7 +35,7 @@ def begin(hospital, io_loop):
 
     async def start(role: str, **changes) -> serving.Process:
         settings = replace(hospital.settings, listen_port=0, **changes)
-        begun.append(await serving.start(settings, role, open_room=Rooms()))
+        begun.append(await serving.start(settings, role, media_half=Rooms().media()))
         return begun[-1]
 
     start.begun = begun

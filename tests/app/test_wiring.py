@@ -84,10 +84,10 @@ def test_no_two_parts_put_the_same_op_or_event_on_the_socket():
     assert len(wiring.EVENTS) == len(CHAT_EVENTS) + len(CALL_EVENTS)
 
 
-def test_without_its_media_half_a_call_process_does_not_start(monkeypatch):
+def test_without_its_media_half_a_call_process_does_not_start(hospital, monkeypatch):
     monkeypatch.setitem(sys.modules, "rtc.room", None)
     with pytest.raises(BadSettings, match=r"this installation carries no media of calls: rtc\.room is missing"):
-        wiring.media()
+        wiring.media(hospital.settings)
 
 
 # --- duties -----------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def begin(hospital, io_loop):
     begun = []
 
     async def start(rooms: Rooms) -> serving.Process:
-        begun.append(await serving.start(replace(hospital.settings, listen_port=0), "rtc", open_room=rooms))
+        begun.append(await serving.start(replace(hospital.settings, listen_port=0), "rtc", media_half=rooms.media()))
         return begun[-1]
 
     yield start

@@ -4,7 +4,9 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-from rtc.media import IceServer, Manifest, Media, Moment, OfferRefused, Quality, RoomEvents, Segment, Side
+from app.wiring import Media
+from rtc.media import IceServer, Manifest, Moment, OfferRefused, Quality, RoomEvents, Segment, Side
+from rtc.media import Media as Kind
 
 BEGAN = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 
@@ -17,7 +19,7 @@ def answer_to(sdp: str) -> str:
 class StandInRoom:
     """Fulfils `rtc.media.Room`."""
 
-    def __init__(self, call: str, media: Media, events: RoomEvents) -> None:
+    def __init__(self, call: str, media: Kind, events: RoomEvents) -> None:
         self.call = call
         self.media = media
         self.events = events
@@ -77,7 +79,15 @@ class Rooms:
         self.opened: dict[str, StandInRoom] = {}
         self.fault: Exception | None = None
 
-    async def __call__(self, call: str, media: Media, events: RoomEvents) -> StandInRoom:
+    def media(self) -> Media:
+        """As a process of the role `rtc` takes it."""
+
+        async def close() -> None:
+            """There are no threads."""
+
+        return Media(self, close)
+
+    async def __call__(self, call: str, media: Kind, events: RoomEvents) -> StandInRoom:
         if self.fault is not None:
             raise self.fault
         self.opened[call] = StandInRoom(call, media, events)
