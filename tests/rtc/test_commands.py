@@ -1,7 +1,9 @@
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from core.auth import ROLES
-from core.errors import CODES, Invalid
+from core.errors import CODES, AppError, Invalid
 from rtc.commands import COMMANDS, EVENTS
 
 
@@ -19,6 +21,25 @@ def test_every_op_names_roles_and_documented_refusals_and_takes_no_unknown_argum
     assert set(command.errors) <= set(CODES)
     with pytest.raises(Invalid):
         command.load({"unknown": 1})
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40) | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = sorted({name for command in COMMANDS.values() for name in command.args.fields})
+
+
+@given(op=st.sampled_from(sorted(COMMANDS)), args=st.dictionaries(st.sampled_from(NAMES) | st.text(), ANYTHING))
+@settings(max_examples=300, deadline=None, database=None)
+def test_whatever_is_said_is_taken_or_refused_by_a_documented_code(op, args):
+    try:
+        loaded = COMMANDS[op].load(args)
+    except AppError as refused:
+        assert refused.code in {"invalid", "too_large"}
+    else:
+        assert loaded.keys() >= COMMANDS[op].args.fields.keys()
 
 
 def test_a_token_of_a_call_may_do_everything_in_it_but_call_somebody():

@@ -101,7 +101,8 @@ def test_after_kill_9_of_every_process_it_starts_again_with_all_that_was_there(f
 def test_a_killed_launcher_leaves_no_process_behind(folder, launch):
     server = launch(folder).ready()
     children = processes_of(folder).keys() - {server.process.pid}
-    assert len(children) == 4  # two stores, the simulators, the application
+    # Two stores, the simulators, the application and its call processes.
+    assert len(children) == 4 + read_options([]).rtc_workers
     server.process.kill()
     for pid in children:
         wait_until_gone(pid)
@@ -109,10 +110,21 @@ def test_a_killed_launcher_leaves_no_process_behind(folder, launch):
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize(("part", "module"), [("the application", "app"), ("the simulators", "simulators")])
+@pytest.mark.parametrize(
+    ("part", "module"),
+    [
+        ("the application", "app --role all"),
+        ("the simulators", "simulators"),
+        pytest.param(
+            "the call process rtc-1",
+            "app --role rtc",
+            marks=pytest.mark.skipif(not read_options([]).rtc_workers, reason="there is no media half"),
+        ),
+    ],
+)
 def test_a_part_that_dies_is_started_again(folder, launch, part, module):
     server = launch(folder).ready()
-    victim = next(pid for pid, command in processes_of(folder).items() if f"-m {module} " in command)
+    victim = next(pid for pid, command in processes_of(folder).items() if f"-m {module} " in f"{command} ")
     os.kill(victim, signal.SIGKILL)
     assert server.process.stderr is not None
     assert server.process.stderr.readline() == f"{part} ended (-9), starting it again\n"
