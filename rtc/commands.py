@@ -1,6 +1,6 @@
 """The ops and events of calls on the websocket, two tables; `app/wiring.py` merges them with the chat's."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 from core.auth import DOCTOR, PARTICIPANTS, PATIENT
@@ -17,6 +17,9 @@ class Process(Protocol):
         """The process's context."""
 
 
+Run = Callable[[Process, Session, str, dict[str, Any]], Awaitable[Answer]]
+
+
 async def _invite(process: Process, session: Session, request: str, args: dict[str, Any]) -> Answer:
     return views.shown(await service.invite(process.ctx, session, request, **args))
 
@@ -26,16 +29,11 @@ async def _accept(process: Process, session: Session, request: str, args: dict[s
     return views.shown(call)
 
 
-async def _decline(process: Process, session: Session, request: str, args: dict[str, Any]) -> Answer:
-    return views.shown(await service.end(process.ctx, session, call_id=args["call"], act="decline"))
+def _ending(act: str) -> Run:
+    async def run(process: Process, session: Session, request: str, args: dict[str, Any]) -> Answer:
+        return views.shown(await service.end(process.ctx, session, call_id=args["call"], act=act))
 
-
-async def _cancel(process: Process, session: Session, request: str, args: dict[str, Any]) -> Answer:
-    return views.shown(await service.end(process.ctx, session, call_id=args["call"], act="cancel"))
-
-
-async def _hangup(process: Process, session: Session, request: str, args: dict[str, Any]) -> Answer:
-    return views.shown(await service.end(process.ctx, session, call_id=args["call"], act="hangup"))
+    return run
 
 
 async def _offer(process: Process, session: Session, request: str, args: dict[str, Any]) -> Answer:
@@ -84,7 +82,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         summary="患者拒绝接听",
         args=schemas.OneCall(),
         answer=schemas.CallView(),
-        run=_decline,
+        run=_ending("decline"),
         errors=("not_found", "wrong_state"),
         call_scope=True,
     ),
@@ -93,7 +91,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         summary="医生取消呼叫",
         args=schemas.OneCall(),
         answer=schemas.CallView(),
-        run=_cancel,
+        run=_ending("cancel"),
         errors=("not_found", "wrong_state"),
         call_scope=True,
     ),
@@ -102,7 +100,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         summary="挂断通话",
         args=schemas.OneCall(),
         answer=schemas.CallView(),
-        run=_hangup,
+        run=_ending("hangup"),
         errors=("not_found", "wrong_state"),
         call_scope=True,
     ),

@@ -1,9 +1,11 @@
+from contextlib import suppress
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.auth import ROLES
-from core.errors import CODES, AppError, Invalid
+from core.errors import CODES, Invalid, TooLarge
 from rtc.commands import COMMANDS, EVENTS
 
 
@@ -34,12 +36,8 @@ NAMES = sorted({name for command in COMMANDS.values() for name in command.args.f
 @given(op=st.sampled_from(sorted(COMMANDS)), args=st.dictionaries(st.sampled_from(NAMES) | st.text(), ANYTHING))
 @settings(max_examples=300, deadline=None, database=None)
 def test_whatever_is_said_is_taken_or_refused_by_a_documented_code(op, args):
-    try:
-        loaded = COMMANDS[op].load(args)
-    except AppError as refused:
-        assert refused.code in {"invalid", "too_large"}
-    else:
-        assert loaded.keys() >= COMMANDS[op].args.fields.keys()
+    with suppress(Invalid, TooLarge):
+        assert COMMANDS[op].load(args).keys() >= COMMANDS[op].args.fields.keys()
 
 
 def test_a_token_of_a_call_may_do_everything_in_it_but_call_somebody():
