@@ -102,7 +102,7 @@ class Incoming:
         for sequence, missing in list(self._missing.items()):
             if now - missing.since > GIVE_UP_SECONDS or missing.times >= RETRIES:
                 del self._missing[sequence]
-            elif now - missing.asked >= RETRY_SECONDS:
+            elif now - missing.asked >= RETRY_SECONDS * 0.8:  # timers may be a little early
                 missing.asked = now
                 missing.times += 1
                 wanted.append(sequence)

@@ -69,7 +69,7 @@ class SegmentFile:
     """One file while it is written; its time begins at `offset` seconds of the recording."""
 
     def __init__(self, path: Path, samples: Sequence[Sample]) -> None:
-        """Open it for the kinds and codecs among `samples`, to be written later. Raises OSError or `av.FFmpegError`."""
+        """A file for the kinds and codecs among `samples`; the first `write` makes it. Raises `av.FFmpegError`."""
         self.path = path
         self.offset = max(0.0, min(sample.seconds for sample in samples))
         self.duration = 0.0
@@ -133,7 +133,7 @@ def digest(path: Path) -> Digests:
 def length_of(path: Path) -> float | None:
     """Seconds that a file holds, by reading it: one whose writer died does not tell. None when it cannot be read."""
     try:
-        with av.open(str(path)) as file:
+        with av.open(str(path), format="matroska") as file:
             ends = [
                 float((packet.pts + (packet.duration or 0)) * packet.time_base)
                 for packet in file.demux()

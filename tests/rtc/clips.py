@@ -10,6 +10,7 @@ WIDTH: Final = 160
 HEIGHT: Final = 120
 FRAMES_A_SECOND: Final = 25
 _SECONDS: Final = 4
+_FRAMES: Final = _SECONDS * FRAMES_A_SECOND
 _ENCODERS: Final = {
     "vp8": ("libvpx", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "error-resilient": "1"}),
     "h264": ("libx264", {"preset": "ultrafast", "tune": "zerolatency", "profile": "baseline"}),
@@ -17,7 +18,7 @@ _ENCODERS: Final = {
 
 
 @functools.cache
-def pictures(codec: str, width: int = WIDTH, height: int = HEIGHT) -> tuple[bytes, ...]:
+def pictures(codec: str, width: int = WIDTH, height: int = HEIGHT, count: int = _FRAMES) -> tuple[bytes, ...]:
     """Encoded frames of a moving picture, every fifth of a second a key frame."""
     name, options = _ENCODERS[codec]
     encoder = av.CodecContext.create(name, "w")
@@ -25,7 +26,7 @@ def pictures(codec: str, width: int = WIDTH, height: int = HEIGHT) -> tuple[byte
     encoder.time_base, encoder.framerate = Fraction(1, FRAMES_A_SECOND), FRAMES_A_SECOND
     encoder.bit_rate, encoder.gop_size, encoder.options = 300_000, FRAMES_A_SECOND // 5, options
     packets = []
-    for number in range(_SECONDS * FRAMES_A_SECOND):
+    for number in range(count):
         frame = av.VideoFrame(width, height, "yuv420p")
         for plane, shade in zip(frame.planes, (40 + number, 128, 100), strict=True):
             row = bytes((shade + 3 * column) % 256 for column in range(plane.line_size))

@@ -71,7 +71,9 @@ class Peer:
         for kind, clip in self.clips.items():
             transceiver = self.connection.addTransceiver(clip, direction="sendrecv")
             if kind == "video":
-                wanted = [one for one in RTCRtpSender.getCapabilities(kind).codecs if one.name.lower() in (codec, "rtx")]
+                wanted = [
+                    one for one in RTCRtpSender.getCapabilities(kind).codecs if one.name.lower() in (codec, "rtx")
+                ]
                 transceiver.setCodecPreferences(wanted)
         self.connection.on("track", lambda track: self._readers.append(tasks.spawn("peer.read", self._read(track))))
 

@@ -81,7 +81,9 @@ class Hall:
 
 
 @asynccontextmanager
-async def hall(root: Path, *, media: Media = "video", bounds: Bounds | None = None, call: str = "call") -> AsyncIterator[Hall]:
+async def hall(
+    root: Path, *, media: Media = "video", bounds: Bounds | None = None, call: str = "call"
+) -> AsyncIterator[Hall]:
     """A room under `root`, for the time of a test."""
     threads = Threads()
     made = Hall(root, threads)
