@@ -61,7 +61,8 @@ def read_offer(sdp: str, media: Media) -> Offer:
     sections = [_section(part, head) for part in parts]
     _require_call(sections, media)
     _require_bundle(head, sections)
-    kept = [line for line in lines if not _is_unreachable(line)]
+    # Without the end of the list: behind a NAT a client is found by its own checks when all it named is out of reach.
+    kept = [line for line in lines if not _is_unreachable(line) and line != "a=end-of-candidates"]
     if sum(line.startswith("a=candidate:") for line in kept) > CANDIDATES:
         raise OfferRefused("too_many_candidates")
     return Offer("\r\n".join(line for line in kept if line) + "\r\n", sections)

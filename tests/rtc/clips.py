@@ -38,13 +38,13 @@ def pictures(codec: str, width: int = WIDTH, height: int = HEIGHT, count: int = 
 
 
 @functools.cache
-def sounds() -> tuple[bytes, ...]:
+def sounds(count: int = _SECONDS * 50) -> tuple[bytes, ...]:
     """Opus packets of 20 ms with a tone."""
     encoder = av.CodecContext.create("libopus", "w")
     encoder.sample_rate, encoder.layout, encoder.format = 48_000, "stereo", "s16"
     encoder.time_base, encoder.bit_rate = Fraction(1, 48_000), 24_000
     packets = []
-    for number in range(_SECONDS * 50):
+    for number in range(count):
         frame = av.AudioFrame(format="s16", layout="stereo", samples=960)
         frame.sample_rate, frame.pts = 48_000, number * 960
         tone = (8000 if sample // 48 % 2 else -8000 for sample in range(960))

@@ -131,4 +131,4 @@ def at_loopback(connection: RTCPeerConnection) -> None:
 
 def without_candidates(sdp: str) -> str:
     """A description whose other side is reached another way."""
-    return re.sub(r"a=candidate:[^\r\n]*\r\n", "", sdp)
+    return re.sub(r"a=(candidate:[^\r\n]*|end-of-candidates)\r\n", "", sdp)

@@ -67,10 +67,15 @@ class Hall:
         self.room: MediaRoom
         self.peers: list[Peer] = []
 
-    async def enter(self, side: Side, generation: int = 1, **how: Any) -> Peer:
-        """A peer of this side that has been answered."""
+    def peer(self, **how: Any) -> Peer:
+        """One that has not offered anything."""
         peer = Peer(**how)
         self.peers.append(peer)
+        return peer
+
+    async def enter(self, side: Side, generation: int = 1, **how: Any) -> Peer:
+        """A peer of this side that has been answered."""
+        peer = self.peer(**how)
         await peer.join(lambda sdp: self.room.offer(side, generation, sdp, ()))
         return peer
 

@@ -42,9 +42,9 @@ def test_common_attributes_may_stand_before_the_sections():
 
 def test_names_of_the_local_network_are_left_out():
     local = CANDIDATE.replace("192.0.2.7", "0f83a1c2-1d2e-4f3a-9b4c-5d6e7f8a9b0c.LOCAL")
-    offer = read_offer(text(*GOOD, local, *[CANDIDATE] * CANDIDATES), "video")
+    offer = read_offer(text(*GOOD, local, *[CANDIDATE] * CANDIDATES, "a=end-of-candidates"), "video")
     assert ".local" not in offer.sdp.lower()
-    assert offer.sdp.count("a=candidate:") == CANDIDATES
+    assert offer.sdp == text(*GOOD, *[CANDIDATE] * CANDIDATES)
 
 
 @given(st.text(max_size=300))

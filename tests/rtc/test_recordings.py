@@ -103,16 +103,18 @@ from tests.rtc.clips import pictures, sounds
 
 async def main():
     recording = await Recordings(Path(sys.argv[1]), Threads()).open("call")
-    recorder = Recorder(recording, "doctor", 3, {"audio", "video"}, armed=lambda: None, failed=print, want_key_frame=lambda: None)
-    pictures("vp8"), sounds()
+    nothing = lambda: None
+    kinds = {"audio", "video"}
+    recorder = Recorder(recording, "doctor", 3, kinds, armed=nothing, failed=print, want_key_frame=nothing)
+    film, voice = pictures("vp8", count=10), sounds(50)
     began, flushed, sound, picture = time.monotonic(), 0.0, 0, 0
     while True:
         now = time.monotonic()
         while sound / 50 <= now - began:
-            recorder.put("audio", "opus", 48_000, 960 * sound, sounds()[sound % 200], True, began + sound / 50)
+            recorder.put("audio", "opus", 48_000, 960 * sound, voice[sound % 50], True, began + sound / 50)
             sound += 1
         while picture / 25 <= now - began:
-            data = pictures("vp8")[picture % 100]
+            data = film[picture % 10]
             recorder.put("video", "vp8", 90_000, 3600 * picture, data, not data[0] & 1, began + picture / 25)
             picture += 1
         if now - flushed >= 0.5:
