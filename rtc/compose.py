@@ -63,7 +63,7 @@ def pieces_of(manifests: Sequence[tuple[Manifest, Path]]) -> list[Piece]:
 
 
 async def compose(pieces: Sequence[Piece], target: Path) -> Film:
-    """Make `target` in one step: MP4 with H264, the doctor on the left, and both voices as AAC; sound only without pictures.
+    """Make `target` in one step: MP4 with H264, the doctor on the left, and both voices as AAC; or only the voices.
 
     Raises `CompositionFailed`.
     """

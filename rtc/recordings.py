@@ -1,4 +1,4 @@
-"""The folder of recordings: where rooms are opened, what crashed processes left, and how files get to the file store.
+"""The folder of recordings: where they are opened, what crashed processes left, and how files get to the file store.
 
 A folder belongs to one room of one process, which holds its lock while it lives; the system lets go of a dead one's.
 """
@@ -16,14 +16,11 @@ from typing import Final
 import structlog
 
 from rtc import manifests
-from rtc.guard import require_known
 from rtc.manifests import Unfinished
-from rtc.media import Manifest, Media, OpenRoom, RoomEvents, Segment, Side
+from rtc.media import Manifest, Segment, Side
 from rtc.recording import Recording, lock_folder
-from rtc.room import Bounds, MediaRoom
 from rtc.segments import SUFFIXES, digest, length_of
 from rtc.threads import Threads
-from rtc.wire import Addresses
 
 log = structlog.get_logger()
 
@@ -79,25 +76,6 @@ class Recordings:
             await self._threads.handle(partial(shutil.rmtree, folder))
         finally:
             os.close(lock)
-
-
-def open_rooms(
-    recordings: Recordings,
-    *,
-    addresses: Addresses | None = None,
-    bounds: Bounds = Bounds(),  # noqa: B008 -- frozen
-) -> OpenRoom:
-    """What the worker makes rooms with. `addresses`: host addresses for ICE (None: the machine's own without loopback).
-
-    Raises `rtc.guard.UnknownAiortc`.
-    """
-    require_known()
-
-    async def open_room(call: str, media: Media, events: RoomEvents) -> MediaRoom:
-        recording = await recordings.open(call)
-        return MediaRoom(call, media, events, recording, addresses=addresses, bounds=bounds)
-
-    return open_room
 
 
 def _is_unlocked(folder: Path) -> bool:

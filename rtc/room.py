@@ -11,11 +11,13 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from core import tasks
+from rtc.guard import require_known
 from rtc.ice import read_offer
 from rtc.leg import Leg
-from rtc.media import IceServer, Manifest, Media, Moment, OfferRefused, RoomEvents, Side, Silence
+from rtc.media import IceServer, Manifest, Media, Moment, OfferRefused, OpenRoom, RoomEvents, Side, Silence
 from rtc.recorder import Recorder
 from rtc.recording import Recording
+from rtc.recordings import Recordings
 from rtc.wire import Addresses
 
 log = structlog.get_logger()
@@ -299,6 +301,25 @@ class MediaRoom:
         for what, new, old in zip(("received", "sent", "refused", "dropped"), counted, seat.counted, strict=True):
             PACKETS.labels(what).inc(new - old)
         seat.counted = counted
+
+
+def open_rooms(
+    recordings: Recordings,
+    *,
+    addresses: Addresses | None = None,
+    bounds: Bounds = Bounds(),
+) -> OpenRoom:
+    """What the worker makes rooms with. `addresses`: host addresses for ICE (None: the machine's own without loopback).
+
+    Raises `rtc.guard.UnknownAiortc`.
+    """
+    require_known()
+
+    async def open_room(call: str, media: Media, events: RoomEvents) -> MediaRoom:
+        recording = await recordings.open(call)
+        return MediaRoom(call, media, events, recording, addresses=addresses, bounds=bounds)
+
+    return open_room
 
 
 def _understand_each_other(leg: Leg, far: Leg) -> bool:

@@ -18,7 +18,7 @@ WRITE_BUFFER_BYTES: Final = 256 * 1024
 QUEUED_DATAGRAMS: Final = 64
 # asyncio would else take 256 KiB from the heap for every datagram it reads.
 _READ_BYTES: Final = 2048
-_STUN: Final = range(0, 4)
+_STUN_COOKIE: Final = b"\x21\x12\xa4\x42"
 _DTLS: Final = range(20, 64)
 _SRTP: Final = range(128, 192)
 Addresses = Sequence[str]
@@ -69,7 +69,7 @@ class Wire:
         first = data[0]
         if first in _SRTP:
             self._decrypt(data)
-        elif first in _STUN or (first in _DTLS and self._ice._queue.qsize() < QUEUED_DATAGRAMS):
+        elif data[4:8] == _STUN_COOKIE or (first in _DTLS and self._ice._queue.qsize() < QUEUED_DATAGRAMS):
             try:
                 original(data, address)
             except Exception:

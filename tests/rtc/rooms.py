@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rtc.media import Media, Quality, Side, Silence
-from rtc.recordings import Recordings, open_rooms
-from rtc.room import Bounds, MediaRoom
+from rtc.recordings import Recordings
+from rtc.room import Bounds, MediaRoom, open_rooms
 from rtc.threads import Threads
 from tests.rtc.peers import LOOPBACK, Peer
 

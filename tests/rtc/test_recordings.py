@@ -11,7 +11,8 @@ import pytest
 from rtc import manifests
 from rtc.manifests import Draft, Unfinished
 from rtc.media import Manifest, Moment
-from rtc.recordings import Recordings, open_rooms
+from rtc.recordings import Recordings
+from rtc.room import open_rooms
 from rtc.segments import digest
 from tests.rtc.rooms import Heard
 from tests.rtc.samples import times
