@@ -32,7 +32,10 @@ async def test_both_see_and_hear_each_other_and_are_recorded(tmp_path, codec, su
         await asyncio.gather(doctor.gets(audio=40, video=15), patient.gets(audio=40, video=15))
         manifest = await here.room.close()
         assert here.heard.named("failed", "recorder_failed", "silent") == []
-    assert [one.what for one in manifest.timeline] == ["joined", "joined", "left", "left"]
+    assert [one.what for one in manifest.timeline if one.what in ("joined", "left", "gap")] == [
+        *["joined"] * 2,
+        *["left"] * 2,
+    ]
     assert {one.name for one in manifest.segments} == {f"doctor-1-1.{suffix}", f"patient-1-1.{suffix}"}
     [folder] = tmp_path.iterdir()
     for segment in manifest.segments:
@@ -41,7 +44,7 @@ async def test_both_see_and_hear_each_other_and_are_recorded(tmp_path, codec, su
         assert len(times(path, "audio")) >= 40
         seen = times(path, "video")
         assert len(seen) >= 15
-        assert max(after - before for before, after in itertools.pairwise(seen)) < 0.3
+        assert max(after - before for before, after in itertools.pairwise(seen)) < 0.6
 
 
 async def test_browsers_are_given_the_cheap_cipher(tmp_path):
@@ -85,7 +88,7 @@ async def test_losses_are_made_good_both_ways(tmp_path):
     [folder] = tmp_path.iterdir()
     for segment in manifest.segments:
         seen = times(folder / segment.name, "video")
-        assert max(after - before for before, after in itertools.pairwise(seen)) < 0.3
+        assert max(after - before for before, after in itertools.pairwise(seen)) < 0.6
 
 
 async def test_a_new_generation_keeps_the_other_leg_and_the_recording_goes_on(tmp_path):
@@ -105,9 +108,8 @@ async def test_a_new_generation_keeps_the_other_leg_and_the_recording_goes_on(tm
     assert {one.name for one in manifest.segments} == {"doctor-1-1.webm", "doctor-2-1.webm", "patient-1-1.webm"}
     [first, second] = [one for one in manifest.segments if one.side == "doctor"]
     assert second.offset >= first.offset + first.duration - 0.2
-    assert [(one.what, one.generation) for one in manifest.timeline if one.side == "doctor"] == [
-        ("joined", 1), ("left", 1), ("joined", 2), ("left", 2),
-    ]  # fmt: skip
+    moments = [one for one in manifest.timeline if one.side == "doctor" and one.what in ("joined", "left")]
+    assert [(one.what, one.generation) for one in moments] == [("joined", 1), ("left", 1), ("joined", 2), ("left", 2)]
 
 
 async def test_a_repeated_offer_gets_its_answer_again(tmp_path):
