@@ -2,7 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiortc.rtp import RtcpSenderInfo
 
@@ -16,8 +16,7 @@ RETRANSMISSIONS_A_SECOND: Final = 300
 _REPORTS: Final = 8
 
 
-@dataclass(frozen=True)
-class Codec:
+class Codec(NamedTuple):
     """What two sides must have in common for packets to pass: the MIME type in lower case and H264's profile."""
 
     name: str

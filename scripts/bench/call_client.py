@@ -62,6 +62,11 @@ class Plan:
         """As standard input takes it."""
         return json.dumps(asdict(self))
 
+    @classmethod
+    def from_json(cls, text: str) -> "Plan":
+        """The reverse of `to_json`."""
+        return cls(**json.loads(text))
+
 
 @dataclass
 class Stream:
@@ -226,4 +231,4 @@ async def run(plan: Plan, say: Any = print) -> dict[str, int]:
 
 if __name__ == "__main__":
     random.seed(secrets.randbits(32))
-    print(json.dumps(uvloop.run(run(Plan(**json.loads(sys.stdin.read())), partial(print, flush=True)))))
+    print(json.dumps(uvloop.run(run(Plan.from_json(sys.stdin.read()), partial(print, flush=True)))))

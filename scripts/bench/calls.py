@@ -52,21 +52,21 @@ class BenchFailed(Exception):
     """A server or a client did not do what the load takes for granted; what was measured is worth nothing."""
 
 
-def make_clip(path: Path) -> None:
+def make_clip(path: Path, seconds: int = CLIP_SECONDS) -> None:
     """A moving picture with noise, which takes its megabit, and a voice-like tone."""
     with av.open(str(path), "w", format="webm") as clip:
         picture = clip.add_stream("libvpx", rate=30, options={"deadline": "realtime", "cpu-used": "8", "g": "60"})
         picture.width, picture.height, picture.pix_fmt, picture.bit_rate = 640, 480, "yuv420p", 1_000_000
         sound = clip.add_stream("libopus", rate=48_000, layout="stereo")
         sound.bit_rate = 32_000
-        for number in range(CLIP_SECONDS * 30):
+        for number in range(seconds * 30):
             frame = av.VideoFrame(640, 480, "yuv420p")
             frame.planes[0].update(os.urandom(640) * 120 + bytes((number * 3 % 256,)) * 640 * 360)
             for plane in frame.planes[1:]:
                 plane.update(bytes((100 + number % 50,)) * plane.buffer_size)
             frame.pts, frame.time_base = number, Fraction(1, 30)
             clip.mux(picture.encode(frame))
-        for number in range(CLIP_SECONDS * 50):
+        for number in range(seconds * 50):
             part = av.AudioFrame(format="s16", layout="stereo", samples=960)
             part.sample_rate, part.pts, part.time_base = 48_000, number * 960, Fraction(1, 48_000)
             part.planes[0].update(os.urandom(part.planes[0].buffer_size))
