@@ -53,7 +53,9 @@ class Outgoing:
         self._format_of: dict[Codec, Format | None] = {}
         self.extension_id = extension_id
         self._splice: _Splice | None = None
-        self._memory: list[tuple[int, Format, bytes] | None] = [None] * MEMORY_PACKETS
+        # Sequence, payload type of a retransmission (-1: none) and packet. Such tuples hold nothing that the garbage
+        # collector follows, so that it does not walk through tens of thousands of them.
+        self._memory: list[tuple[int, int, bytes] | None] = [None] * MEMORY_PACKETS
         # Small at first: the cipher derives its rollover counter from it (RFC 3711, 3.3.1).
         self._sequence = secrets.randbelow(1 << 14)
         self._rtx_sequence = secrets.randbelow(1 << 14)
@@ -91,7 +93,7 @@ class Outgoing:
             self.extension_id,
             packet.extension,
         )  # fmt: skip -- one line of numbers
-        self._memory[sequence % MEMORY_PACKETS] = (sequence, form, out)
+        self._memory[sequence % MEMORY_PACKETS] = (sequence, -1 if form.rtx is None else form.rtx, out)
         self.packets += 1
         self.octets += len(packet.payload)
         if ahead(sequence, self._sequence) > 0:
@@ -123,12 +125,12 @@ class Outgoing:
         if count >= RETRANSMISSIONS_A_SECOND:
             return None
         self._retransmitted_in = (since, count + 1)
-        _, form, packet = kept
+        _, rtx, packet = kept
         self.retransmitted += 1
-        if form.rtx is None:
+        if rtx < 0:
             return packet
         self._rtx_sequence = self._rtx_sequence + 1 & 0xFFFF
-        return wrap_rtx(packet, form.rtx, self._rtx_sequence, self.rtx_ssrc)
+        return wrap_rtx(packet, rtx, self._rtx_sequence, self.rtx_ssrc)
 
     def sender_report(self, source: int, ntp: int, timestamp: int, now: float) -> RtcpSenderInfo | None:
         """The source's report in our numbers: its NTP time stays, the far side aligns sound and picture by it."""
