@@ -35,6 +35,8 @@ UNHEARD_BITS: Final = 500_000
 HIGHEST_BITS: Final = 2_000_000
 # A browser changes its SSRC when a track is replaced; more are no browser's.
 SOURCES: Final = 16
+# Five times what a browser is allowed: a client that sends more shall not fill the disk or the far side's line.
+FLOOD_BYTES_A_SECOND: Final = 1_250_000
 # Level 127 is digital silence (RFC 6464): a muted microphone.
 _MUTED_LEVEL: Final = 127
 Send = Callable[[bytes], None]
@@ -57,6 +59,8 @@ class Forwarder:
         self._assembler = Assembler(self._picture, self.ask_key_frame)
         self._retry: asyncio.TimerHandle | None = None
         self._round_trip: float | None = None
+        self._second = (0.0, 0)
+        self.flooded = 0
         self.heard_at: float | None = None
         self.content_at: dict[str, float] = {}
 
@@ -106,6 +110,8 @@ class Forwarder:
         if packet is None:
             return
         now = time.monotonic()
+        if self._is_flood(len(data), now):
+            return
         incoming = self._by_ssrc.get(packet.ssrc) or self._meet(packet.ssrc, payload)
         if incoming is None:
             return
@@ -126,6 +132,17 @@ class Forwarder:
             if out is not None:
                 send(out)
         self._note(packet, payload, now)
+
+    def _is_flood(self, size: int, now: float) -> bool:
+        """Whether the leg has sent too much within a second; what is beyond is dropped."""
+        since, size_before = self._second
+        if now - since >= 1:
+            since, size_before = now, 0
+        self._second = (since, size_before + size)
+        if size_before + size <= FLOOD_BYTES_A_SECOND:
+            return False
+        self.flooded += 1
+        return True
 
     def _meet(self, ssrc: int, payload: Payload) -> Incoming | None:
         """A new SSRC: the retransmissions of a stream, or the stream that takes its place."""

@@ -114,7 +114,10 @@ class Room(Protocol):
         """The answer to a client's offer; a higher generation replaces the leg, a lower one is `OfferRefused`."""
 
     async def candidates(self, side: Side, generation: int, candidates: Sequence[Mapping[str, Any]]) -> None:
-        """Further candidates (`RTCIceCandidateInit`) of this generation; for another one nothing happens."""
+        """Further candidates (`RTCIceCandidateInit`) of this generation; for another one nothing happens.
+
+        `OfferRefused` for what is no candidate.
+        """
 
     async def close(self) -> Manifest:
         """End both legs and the recording; nothing of the room is left but its files."""

@@ -241,12 +241,15 @@ class Recorder:
         """Write everything that waits; the segments are complete afterwards."""
         if self._is_closed:
             return
-        if self._samples and self._writing is None and self._armed is not None:
-            self._begin_segment(self._armed)
-        self._end_segment()
         self._is_closed = True
         if self._retry is not None:
             self._retry.cancel()
+        if self._samples and self._writing is None:
+            while self._armed is None and self._work:  # the next file is just being made
+                await asyncio.wait(self._work, return_when=asyncio.FIRST_COMPLETED)
+            if self._armed is not None:
+                self._begin_segment(self._armed)
+        self._end_segment()
         while self._work:
             await asyncio.wait(self._work)
         if self._armed is not None:

@@ -243,8 +243,12 @@ class MediaRoom:
             now = time.monotonic()
             LAG.observe(max(0.0, now - due))
             for seat in list(self._seats.values()):
-                if not seat.has_left:
+                if seat.has_left:
+                    continue
+                try:
                     self._look_after(seat, now)
+                except Exception:  # a room that stands still records nothing more, of either side
+                    log.exception("rtc.tick_failed", call=self._call, side=seat.leg.side)
 
     def _look_after(self, seat: _Seat, now: float) -> None:
         if seat.recorder is not None:

@@ -1,7 +1,7 @@
 """Both ends of a load's calls: `python -m scripts.bench.call_client`, its plan as one JSON object on standard input.
 
 ICE and DTLS are aiortc's; the media is encoded beforehand and only numbered, encrypted and counted here, so that a
-client costs less than what it measures. It prints one object: packets sent and received while it counted.
+client costs less than what it measures. It prints one object: all packets sent and received.
 """
 
 import asyncio
@@ -218,12 +218,10 @@ async def run(plan: Plan, say: Any = print) -> dict[str, int]:
     began = time.perf_counter()
     await drive(callers, began + plan.warm_seconds, began)
     say("counting")
-    sent, received = (sum(getattr(one, what) for one in callers) for what in ("sent", "received"))
     await drive(callers, began + plan.warm_seconds + plan.seconds, began)
     say("counted")
-    sent = sum(one.sent for one in callers) - sent
     await asyncio.sleep(DRAIN_SECONDS)
-    received = sum(one.received for one in callers) - received
+    sent, received = sum(one.sent for one in callers), sum(one.received for one in callers)
     await asyncio.gather(*(caller.close() for caller in callers))
     door.close()
     return {"sent": sent, "received": received}

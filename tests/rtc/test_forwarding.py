@@ -8,8 +8,8 @@ from aiortc.rtp import RtcpPsfbPacket, RtcpReceiverInfo, RtcpSenderInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtc import feedback, packets
-from rtc.forwarding import HIGHEST_BITS, SOURCES, UNHEARD_BITS, Forwarder
+from rtc import feedback, forwarding, packets
+from rtc.forwarding import FLOOD_BYTES_A_SECOND, HIGHEST_BITS, SOURCES, UNHEARD_BITS, Forwarder
 from rtc.incoming import Incoming
 from rtc.negotiation import Payload
 from rtc.outgoing import Codec, Format, Outgoing
@@ -226,6 +226,20 @@ async def test_ssrcs_are_bounded(ends):
         near.forwarder.rtp(picture(5, ssrc=ssrc))
     assert len(far.media) == SOURCES
     assert len(near.forwarder._by_ssrc) == SOURCES
+
+
+async def test_a_leg_that_sends_too_much_is_cut_off_for_the_rest_of_the_second(ends, monkeypatch):
+    near, far = ends
+    now = [100.0]
+    monkeypatch.setattr(forwarding.time, "monotonic", lambda: now[0])
+    large = picture(5, payload=b"\x00" + bytes(1200))
+    allowed = FLOOD_BYTES_A_SECOND // len(large)
+    for _ in range(allowed + 100):
+        near.forwarder.rtp(large)
+    assert (len(far.media), near.forwarder.flooded) == (allowed, 100)
+    now[0] = 101.0
+    near.forwarder.rtp(large)
+    assert len(far.media) == allowed + 1
 
 
 async def test_what_is_recorded_is_what_came(ends):

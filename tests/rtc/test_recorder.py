@@ -198,6 +198,15 @@ async def test_a_writer_that_hangs_costs_frames_but_no_memory(recording, told, m
     assert [one.name for one in (await recording.finish()).segments][-1] == "doctor-1-2.webm"
 
 
+async def test_what_waits_for_the_next_file_when_the_leg_ends_is_written(recording, told):
+    recorder = told.begin(recording, {"audio"})
+    hear(recorder, 100.0, 20)
+    assert not recorder.is_armed
+    await recorder.close()
+    [segment] = (await recording.finish()).segments
+    assert len(times(recording.folder / segment.name, "audio")) == 20
+
+
 async def test_a_leg_that_never_sent_anything_leaves_nothing(recording, told):
     recorder = told.begin(recording)
     await until(lambda: recorder.is_armed)
