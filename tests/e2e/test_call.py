@@ -2,10 +2,12 @@
 
 import asyncio
 import itertools
+import statistics
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import av
 import pytest
 import tornado.httpserver
 import tornado.netutil
@@ -84,6 +86,56 @@ def test_a_browser_that_comes_back_from_another_place_goes_on(tmp_path):
             assert (await patient.call("received"))["video"]["packetsLost"] == 0
             manifest = await here.room.close()
         assert {segment.name for segment in manifest.segments} >= {"doctor-1-1.webm", "doctor-2-1.webm"}
+
+    asyncio.run(talk())
+
+
+def onsets(path: Path) -> tuple[list[float], list[float]]:
+    """When a recording becomes white, and when it becomes loud, in seconds."""
+    white, loud = [], []
+    with av.open(str(path)) as file:
+        was = False
+        for frame in file.decode(video=0):
+            plane = frame.planes[0]
+            now = bytes(plane)[plane.line_size * (frame.height // 2) + frame.width // 2] > 128
+            if now and not was:
+                white.append(float(frame.time))
+            was = now
+    with av.open(str(path)) as file:
+        resampler, quiet_since = av.AudioResampler(format="s16", layout="mono", rate=48_000), 0.0
+        for frame in file.decode(audio=0):
+            at = float(frame.time)
+            frame.pts = None
+            for part in resampler.resample(frame):
+                for place, value in enumerate(memoryview(bytes(part.planes[0])[: 2 * part.samples]).cast("h")):
+                    if abs(value) > 3000:
+                        if at + place / 48_000 - quiet_since > 0.5:
+                            loud.append(at + place / 48_000)
+                        quiet_since = at + place / 48_000
+    return white, loud
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.03])
+def test_sound_and_picture_are_in_step_in_the_recording(tmp_path, loss):
+    async def talk():
+        async with (
+            hall(tmp_path / "recordings") as here,
+            LossyLine(loss, seed=4) as line,
+            pages(tmp_path / "profile", 2) as (doctor, patient),
+        ):
+            offered = without_candidates(await doctor.call("offer", "flashes"))
+            await doctor.call("accept", line.through(await here.room.offer("doctor", 1, offered, ())))
+            await enter(here, "patient", patient)
+            await asyncio.gather(doctor.call("moves"), patient.call("sounds"))
+            await here.heard.until("quality", "doctor", 1)
+            await here.heard.until("quality", "patient", 1)
+            manifest = await here.room.close()
+        [folder] = (tmp_path / "recordings").iterdir()
+        name = next(one.name for one in manifest.segments if one.side == "doctor")
+        white, loud = onsets(folder / name)
+        apart = [min((sound - sight for sound in loud), key=abs) for sight in white]
+        assert len(apart) >= 4
+        assert abs(statistics.median(apart)) <= 0.08, apart
 
     asyncio.run(talk())
 
