@@ -1,9 +1,11 @@
-"""The hospital in which the tests of calls act."""
+"""The hospital in which the tests of calls act, and what the media of a call is recorded with."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from rtc.recording import Recording
+from rtc.threads import Threads
 from tests.core.consulting import House, open_house
 from tests.rtc.calling import Calling, publish_consent
 
@@ -46,3 +48,17 @@ def case(calling, io_loop, _patient):
 def media(calling, io_loop):
     """A media process."""
     return io_loop.run_sync(calling.process, timeout=30)
+
+
+@pytest.fixture
+def threads():
+    """They end with the test."""
+    made = Threads()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def recording(io_loop, tmp_path, threads):
+    """Open; the test finishes it or leaves it."""
+    return io_loop.run_sync(lambda: Recording.open(tmp_path / "call.1", "call", threads))
