@@ -6,13 +6,13 @@ What is composed can be composed again: the segments are the record, the film is
 import asyncio
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from core.children import environment
 from core.policy import MIB
 from rtc.media import Manifest, Side
 
@@ -22,9 +22,6 @@ MEMORY_BYTES: Final = 1536 * MIB
 CPU_SECONDS_A_SECOND: Final = 3.0
 WALL_SECONDS_A_SECOND: Final = 12.0
 LEAST_SECONDS: Final = 60.0
-_ROOT: Final = Path(__file__).resolve().parent.parent
-# All that a child may know of the environment it was started in: no secrets, no addresses of stores.
-_PASSED_ON: Final = ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 _SAID_BYTES: Final = 300
 
 
@@ -87,7 +84,6 @@ async def compose(pieces: Sequence[Piece], target: Path) -> Film:
 
 
 async def _child(order: bytes, length: float) -> bytes:
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -97,7 +93,7 @@ async def _child(order: bytes, length: float) -> bytes:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=environment | {"PYTHONPATH": str(_ROOT), "MALLOC_ARENA_MAX": "2"},
+        env=environment(),
         cwd="/",
         start_new_session=True,  # the terminal's Ctrl-C is the parent's business
     )

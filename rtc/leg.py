@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 # STUN and TURN servers that do not answer must not hold up the answer longer.
 GATHER_SECONDS: Final = 2
-ANSWER_SECONDS: Final = 8.0
+ANSWER_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 5.0
 # What one client may tell us one by one; `rtc.ice.CANDIDATES` counts those in the offer.
 LATE_CANDIDATES: Final = 40

@@ -68,6 +68,10 @@ class _Seat:
         self.reported_at = self.quality_at = time.monotonic()
         self.counted = (0, 0, 0, 0)
 
+    def repeats(self, generation: int, digest: str) -> bool:
+        """Whether this is the offer that was answered here, whose answer still leads somewhere."""
+        return not self.has_left and (generation, digest) == (self.leg.generation, self.offer)
+
 
 class MediaRoom:
     """A `rtc.media.Room`."""
@@ -99,7 +103,7 @@ class MediaRoom:
         async with self._turns[side]:
             seat = self._seats.get(side)
             digest = hashlib.sha256(sdp.encode(errors="surrogatepass")).hexdigest()
-            if seat is not None and seat.leg.generation == generation and seat.offer == digest:
+            if seat is not None and seat.repeats(generation, digest):
                 return seat.answer
             if self._is_closed or (seat is not None and generation <= seat.leg.generation):
                 raise OfferRefused("closed" if self._is_closed else "generation")
