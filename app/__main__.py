@@ -1,4 +1,4 @@
-"""`python -m app --role all|api|im|worker`: one process of the hospital, set up by its environment.
+"""`python -m app --role all|api|im|rtc|worker`: one process of the hospital, set up by its environment.
 
 Ends with 0 on SIGTERM or SIGINT after everything was let go of in order, with 2 and one line on settings that do not
 make a hospital, with 1 and one line when a store cannot be reached.
@@ -17,7 +17,7 @@ from app import logs, serving
 from app.settings import BadSettings, Settings, read
 from core.errors import AWAY
 
-ROLES = ("all", "api", "im", "worker")
+ROLES = ("all", "api", "im", "rtc", "worker")
 
 
 async def run(settings: Settings, role: str) -> None:

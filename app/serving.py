@@ -11,7 +11,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from app.settings import BadSettings, Settings
-from app.wiring import PERIODIC, Hospital, open_hospital, routes_of
+from app.wiring import PERIODIC, Hospital, Media, media, open_hospital, routes_of, serve_media
 from core import lag, metrics, tasks
 from core.context import Context
 from core.errors import AWAY
@@ -96,16 +96,22 @@ class Process:
         await self.hospital.close()
 
 
-async def start(settings: Settings, role: str, *, clock: Clock | None = None) -> Process:
+async def start(
+    settings: Settings, role: str, *, clock: Clock | None = None, media_half: Media | None = None
+) -> Process:
     """Open the hospital and listen; `BadSettings` with one line when the port is taken.
 
     That is found out before any store is asked, but nobody is let on the line before they can be answered: clients of a
     process that died would fill the queue of the new one, where each of them hangs instead of trying again.
+    `media_half` makes the rooms of calls in the role `rtc`; not given, the real one does.
     """
     for one in _bind(settings):
         one.close()
+    made = (media_half or media(settings)) if role == "rtc" else None
     hospital = await open_hospital(settings, clock=clock)
     try:
+        if made is not None:
+            await serve_media(hospital, made)
         sockets = _bind(settings)
     except BaseException:
         await hospital.close()

@@ -14,10 +14,11 @@ from typing import Any, Final, Literal
 
 from environs import Env, EnvError
 
+from core.context import Turn
 from core.policy import Policy
 from storage.mongo import weak_points
 
-Role = Literal["all", "api", "im", "worker"]
+Role = Literal["all", "api", "im", "rtc", "worker"]
 DEMO_MARK: Final = "demo-"  # how the keys are called that scripts/server makes for itself
 KEY_BYTES: Final = 32
 HIGHEST_PORT: Final = 65_535
@@ -38,6 +39,9 @@ FAMILIES: Final = (
     "FIELD_",
     "BLIND_",
     "STAFF_",
+    "CALL_",
+    "TURN_",
+    "RECORDINGS_",
 )
 
 
@@ -83,6 +87,9 @@ class Settings:
     sms_url: str = named("https://sms.tencentcloudapi.com", "Tencent Cloud SMS")
     identity_url: str = named("https://faceid.tencentcloudapi.com", "Tencent Cloud identity check")
     tencent_file: str = named(..., "JSON file: Tencent Cloud secret, SMS app, signature and templates")
+    recordings_dir: str = named("var/recordings", "folder of an rtc process: recordings until the file store has them")
+    turn_urls: str = named("", "STUN and TURN servers for calls, joined by commas: `turn:host:3478?transport=udp`")
+    turn_secret: str = named("", "shared with coturn (`use-auth-secret`); needed by TURN servers", secret=True)
     allowed_origins: str = named("", "further origins that may open the websocket, joined by commas")
     policy: Policy = field(default_factory=Policy)
 
@@ -148,6 +155,16 @@ def part_of(path: str, found: Mapping[str, Any], *names: str) -> Any:
             raise BadSettings(f"{path} lacks {'.'.join(names[:depth])}")
         part = part[name]
     return part
+
+
+def turn_of(settings: Settings) -> Turn:
+    """The servers that clients of calls are told of; `BadSettings` when they cannot be used."""
+    urls = tuple(one.strip() for one in settings.turn_urls.split(",") if one.strip())
+    if any(not one.startswith(("stun:", "stuns:", "turn:", "turns:")) for one in urls):
+        raise BadSettings("TURN_URLS must hold addresses that begin with stun:, stuns:, turn: or turns:")
+    if any(one.startswith("turn") for one in urls) and not settings.turn_secret:
+        raise BadSettings("TURN_SECRET must be given with a TURN server")
+    return Turn(urls, settings.turn_secret)
 
 
 def describe() -> list[dict[str, str]]:
@@ -217,6 +234,7 @@ def _refuse_contradictions(settings: Settings) -> None:
     key_of(settings, "blind_index_key")
     key_of(settings, "code_key")
     key_of(settings, "link_key")
+    turn_of(settings)
     if settings.production:
         _refuse_demo(settings)
 

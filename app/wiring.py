@@ -1,5 +1,7 @@
 """The composition root: builds the context, merges the parts' tables, knows the order of starting and ending."""
 
+import asyncio
+import importlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -8,7 +10,7 @@ from typing import Any, Final
 
 import structlog
 
-from app.settings import BadSettings, Settings, key_of, keys_of, part_of, vendor_file
+from app.settings import BadSettings, Settings, key_of, keys_of, part_of, turn_of, vendor_file
 from core import jobs
 from core.accounts import handlers as account_handlers
 from core.audit import AuditTrail
@@ -19,6 +21,7 @@ from core.backoffice import handlers as backoffice_handlers
 from core.backoffice.live import LiveSettings
 from core.cashier import handlers as cashier_handlers
 from core.cashier import jobs as cashier_jobs
+from core.commands import Command, Event
 from core.context import Context, Secrets
 from core.desk import handlers as desk_handlers
 from core.directory import handlers as directory_handlers
@@ -46,8 +49,10 @@ from core.visits import jobs as visit_jobs
 from im import asyncapi
 from im import handlers as chat_handlers
 from im.absent import AbsentMembers
+from im.commands import COMMANDS as CHAT_COMMANDS
 from im.hub import Hub
 from im.journal import Journal
+from im.told import EVENTS as CHAT_EVENTS
 from integrations.identity.verifier import IdentityConfig, TencentIdentityVerifier
 from integrations.sms.sender import SmsConfig, TemplateForm, TencentSms
 from integrations.tencent_cloud import Credentials
@@ -56,9 +61,17 @@ from integrations.wechat_login.client import WeChatLoginClient
 from integrations.wechat_login.messages import MessageTemplate, WeChatMessageClient
 from integrations.wechat_pay.config import WeChatPayConfig
 from integrations.wechat_pay.gateway import WeChatPay
+from rtc import handlers as call_handlers
+from rtc import jobs as call_jobs
+from rtc.commands import COMMANDS as CALL_COMMANDS
+from rtc.commands import EVENTS as CALL_EVENTS
+from rtc.live import LiveCalls
+from rtc.media import OpenRoom
+from rtc.worker import Worker
 from storage.accounts import AccountRepository
 from storage.audit import AuditBlockRepository, AuditEntryRepository
 from storage.bus import Bus
+from storage.calls import CallRepository
 from storage.consent_texts import ConsentTextRepository
 from storage.consult_types import ConsultTypeRepository
 from storage.conversations import ConversationRepository
@@ -66,6 +79,7 @@ from storage.departments import DepartmentRepository
 from storage.doctors import DoctorRepository
 from storage.encryption import FieldCipher
 from storage.files import FileStore
+from storage.heartbeats import Heartbeats
 from storage.hospitals import HospitalRepository
 from storage.idempotency import IdempotencyRepository
 from storage.limits import RateLimiter
@@ -110,16 +124,25 @@ REST_ROUTES: Final[list[Any]] = [
     *cashier_handlers.ROUTES,
     *audit_handlers.ROUTES,
     *chat_handlers.REST_ROUTES,
+    *call_handlers.ROUTES,
 ]
 SOCKET_ROUTES: Final[list[Any]] = [*chat_handlers.SOCKET_ROUTES]
+
+COMMANDS: Final[Mapping[str, Command]] = {**CHAT_COMMANDS, **CALL_COMMANDS}
+EVENTS: Final[Mapping[str, Event]] = {**CHAT_EVENTS, **CALL_EVENTS}
 
 DUTIES: Final[Mapping[str, DutyFunction]] = {
     **order_jobs.DUTIES,
     **visit_jobs.DUTIES,
     **rating_jobs.DUTIES,
     **notice_jobs.DUTIES,
+    **call_jobs.DUTIES,
 }
-DEADLINES: Final[Mapping[str, DutyFunction]] = {**visit_jobs.DEADLINES, **order_jobs.DEADLINES}
+DEADLINES: Final[Mapping[str, DutyFunction]] = {
+    **visit_jobs.DEADLINES,
+    **order_jobs.DEADLINES,
+    **call_jobs.DEADLINES,
+}
 # Seconds between two runs, and what is run; by whichever worker comes first.
 PERIODIC: Final[list[tuple[int, Callable[[Context], Awaitable[Any]]]]] = [
     *jobs.PERIODIC,
@@ -128,6 +151,7 @@ PERIODIC: Final[list[tuple[int, Callable[[Context], Awaitable[Any]]]]] = [
     *cashier_jobs.PERIODIC,
     *notice_jobs.PERIODIC,
     *audit_jobs.PERIODIC,
+    *call_jobs.PERIODIC,
 ]
 
 
@@ -165,13 +189,44 @@ def routes_of(role: str) -> list[Any]:
 def _document_routes() -> list[Any]:
     return [
         (r"/api/v1/openapi.json", OpenApiHandler, {"described": openapi()}),
-        (r"/api/v1/asyncapi.json", OpenApiHandler, {"described": asyncapi.document()}),
+        (r"/api/v1/asyncapi.json", OpenApiHandler, {"described": socket_document()}),
     ]
 
 
 def openapi() -> dict[str, Any]:
     """The REST document of the whole hospital."""
     return document([*REST_ROUTES, *HEALTH_ROUTES])
+
+
+def socket_document() -> dict[str, Any]:
+    """The websocket's document of the whole hospital."""
+    return asyncapi.document(COMMANDS, EVENTS)
+
+
+@dataclass(frozen=True)
+class Media:
+    """The media half of calls: what makes rooms, and what ends its threads once they are closed."""
+
+    open_room: OpenRoom
+    close: Closer
+
+
+def media(settings: Settings) -> Media:
+    """The media half, whose libraries no other role loads; `BadSettings` where it is not installed."""
+    try:
+        room, recordings, threads = map(importlib.import_module, ("rtc.room", "rtc.recordings", "rtc.threads"))
+    except ModuleNotFoundError as error:
+        raise BadSettings(f"this installation carries no media of calls: {error.name} is missing") from error
+    own = threads.Threads()
+    open_room = room.open_rooms(recordings.Recordings(Path(settings.recordings_dir), own))
+    return Media(open_room, partial(asyncio.to_thread, own.close))
+
+
+async def serve_media(hospital: Hospital, made: Media) -> None:
+    """Let this process carry calls; they are left in order before the stores are let go of."""
+    worker = Worker(hospital.ctx, made.open_room)
+    await worker.start()
+    hospital.closers += [made.close, worker.stop]
 
 
 async def open_hospital(settings: Settings, *, clock: Clock | None = None) -> Hospital:
@@ -217,6 +272,7 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
     notice_documents = NoticeRepository(store)
     doctors = DoctorRepository(store)
     departments = DepartmentRepository(store)
+    calls = CallRepository(store)
     settings_changes = SettingsChangeRepository(store)
     audit_entries = AuditEntryRepository(store)
     live = LiveSettings(settings.policy, settings_changes, bus)
@@ -234,12 +290,15 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
     journal.on_stored = absent.stored
     journal.start()
     closers.append(journal.stop)
+    live_calls = LiveCalls()
     ctx = Context(
         process=process,
         clock=clock,
         policy=live.policy,
         second_factor_required=settings.staff_second_factor == "required",
         secrets=Secrets(codes=key_of(settings, "code_key"), links=key_of(settings, "link_key")),
+        public_url=settings.public_url,
+        turn=turn_of(settings),
         tokens=TokenSigner(keys_of(settings, "token_keys"), settings.token_key),
         cipher=cipher,
         store=store,
@@ -256,6 +315,7 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
         visits=visits,
         notices=notice_documents,
         orders=orders,
+        calls=calls,
         reconciliations=ReconciliationRepository(store),
         ratings=RatingRepository(store),
         patient_groups=PatientGroupRepository(store),
@@ -270,6 +330,7 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
         uploads=UploadRepository(store),
         pieces=PieceStore(store),
         bus=bus,
+        heartbeats=Heartbeats(redis, settings.mongo_database),
         limiter=limiter,
         revocations=Revocations(redis),
         login_codes=LoginCodes(redis),
@@ -279,11 +340,13 @@ async def _put_together(settings: Settings, clock: Clock, closers: list[Closer])
         workshop=workshop,
         duties=duties,
         journal=journal,
+        live_calls=live_calls,
         **vendors,
     )
-    duties.bind(ctx, {"visits": visits, "orders": orders, "notices": notice_documents})
+    live_calls.bind(ctx)
+    duties.bind(ctx, {"visits": visits, "orders": orders, "notices": notice_documents, "calls": calls})
     absent.owe = partial(notices.owe, ctx)
-    hub = Hub(ctx)
+    hub = Hub(ctx, COMMANDS)
     hub.start()
     closers.append(hub.stop)
     return Hospital(ctx, hub, closers)

@@ -5,7 +5,7 @@ Services take a `Context` first and narrow values after it; pure rules take none
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,10 +17,19 @@ if TYPE_CHECKING:
     from core.jobs import DutyRunner
     from core.media.workshop import Workshop
     from core.policy import Policy
-    from core.ports import IdentityVerifier, Journal, PaymentGateway, SmsSender, WeChatLogin, WeChatMessages
+    from core.ports import (
+        Calls,
+        IdentityVerifier,
+        Journal,
+        PaymentGateway,
+        SmsSender,
+        WeChatLogin,
+        WeChatMessages,
+    )
     from storage.accounts import AccountRepository
     from storage.audit import AuditBlockRepository, AuditEntryRepository
     from storage.bus import Bus
+    from storage.calls import CallRepository
     from storage.consent_texts import ConsentTextRepository
     from storage.consult_types import ConsultTypeRepository
     from storage.conversations import ConversationRepository
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
     from storage.doctors import DoctorRepository
     from storage.encryption import FieldCipher
     from storage.files import FileStore
+    from storage.heartbeats import Heartbeats
     from storage.hospitals import HospitalRepository
     from storage.idempotency import IdempotencyRepository
     from storage.limits import RateLimiter
@@ -62,6 +72,15 @@ class Secrets:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """The STUN and TURN servers that clients are told of; no addresses: none."""
+
+    urls: tuple[str, ...] = ()
+    secret: str = field(default="", repr=False)
+    """Shared with coturn (`static-auth-secret`)."""
+
+
+@dataclass(frozen=True)
 class Context:
     """The collaborators of every service, in one process."""
 
@@ -71,6 +90,9 @@ class Context:
     second_factor_required: bool
     """Staff log in with a second factor only (R6-4)."""
     secrets: Secrets
+    public_url: str
+    """How the outside reaches this hospital, without a slash at the end."""
+    turn: Turn
     tokens: TokenSigner
     cipher: FieldCipher
 
@@ -88,6 +110,7 @@ class Context:
     visits: VisitRepository
     notices: NoticeRepository
     orders: OrderRepository
+    calls: CallRepository
     reconciliations: ReconciliationRepository
     ratings: RatingRepository
     patient_groups: PatientGroupRepository
@@ -102,6 +125,7 @@ class Context:
     pieces: PieceStore
 
     bus: Bus
+    heartbeats: Heartbeats
     limiter: RateLimiter
     revocations: Revocations
     login_codes: LoginCodes
@@ -121,3 +145,4 @@ class Context:
     sms: SmsSender
     identity: IdentityVerifier
     journal: Journal
+    live_calls: Calls

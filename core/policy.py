@@ -75,8 +75,13 @@ class Policy:
     notice_pause_seconds: int = number(
         10 * MINUTE, MINUTE, DAY, "pause between two notices of a visit to one who is offline"
     )
+    call_ring_seconds: int = number(45, 15, 120, "a call that nobody answers is missed after")
+    call_setup_seconds: int = number(20, 5, 120, "an answered call without media on both sides fails after")
+    call_reconnect_seconds: int = number(30, 10, 120, "an interrupted call is lost after")
+    call_longest_seconds: int = number(2 * HOUR, 10 * MINUTE, 12 * HOUR, "a call is ended after")
     retain_record_years: int = number(15, 15, 100, "visits, consents, evidence kept after the last visit (R5-1)")
     retain_chat_years: int = number(5, 3, 100, "chat kept for (R5-2)")
+    retain_call_years: int = number(5, 3, 100, "calls and their recordings kept for (R5-2)")
     retain_audit_years: int = number(3, 1, 100, "audit entries kept for (R5-4)")
     socket_messages_per_minute: int = number(60, 1, 1_000_000, "chat messages an account may send in a minute")
     socket_frames_per_second: int = number(50, 1, 1_000_000, "frames a socket may send in a second")

@@ -224,6 +224,7 @@ class SmsTemplate(StrEnum):
     LOGIN_CODE = "login_code"
     PATIENT_NOTICE = "patient_notice"
     STAFF_NOTICE = "staff_notice"
+    CALL_INVITATION = "call_invitation"
 
 
 # The values that each template must have a place for, and no others.
@@ -231,6 +232,7 @@ SMS_VALUES: Final[Mapping[SmsTemplate, frozenset[str]]] = {
     SmsTemplate.LOGIN_CODE: frozenset({"code", "minutes"}),
     SmsTemplate.PATIENT_NOTICE: frozenset(),
     SmsTemplate.STAFF_NOTICE: frozenset(),
+    SmsTemplate.CALL_INVITATION: frozenset({"doctor", "link"}),
 }
 
 
@@ -289,3 +291,19 @@ class Journal(Protocol):
         self, conversation: str, *, kind: Literal["system", "card"], body: Mapping[str, Any], cause: str
     ) -> Posted:
         """Store one message and tell the members; the same `cause` (`visit:{id}:accepted`) is stored once for ever."""
+
+
+# --- calls, fulfilled by rtc -----------------------------------------------------------------------------------------
+
+
+class Calls(Protocol):
+    """The live calls, as the rest of the hospital needs them."""
+
+    async def end_of_visit(self, visit_id: str) -> None:
+        """End the visit's live call, if there is one: it is called when the visit is no longer in progress."""
+
+    async def of(self, account: str, role: str) -> Mapping[str, Any] | None:
+        """The live call of a member as the wire shows it (its `conversation` is the visit); None: there is none."""
+
+    async def admits(self, call_id: str, account: str) -> bool:
+        """Whether the call is live and this account one of its two members."""

@@ -1,15 +1,17 @@
 """The AsyncAPI 3.0 document of the websocket, read off the tables: ops, events, close codes and their schemas."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 
+from core.commands import Command, Event
 from core.errors import CODES
 from core.wire import Time
 from im import schemas
-from im.commands import COMMANDS, Command
+from im.commands import COMMANDS
 from im.frames import BATCH, CLOSES, FRAME_BYTES
 from im.schemas import ID_FORM
 from im.told import EVENTS
@@ -19,7 +21,7 @@ COMMON_ERRORS: Final = ("malformed", "invalid", "forbidden", "unavailable", "ove
 _CHANNEL: Final = {"$ref": "#/channels/socket"}
 
 
-def document() -> dict[str, Any]:
+def document(commands: Mapping[str, Command] = COMMANDS, events: Mapping[str, Event] = EVENTS) -> dict[str, Any]:
     """The whole document. `receive` is what clients ask, `send` what they are told without asking."""
     maker = _Maker()
     operations: dict[str, Any] = {}
@@ -31,9 +33,9 @@ def document() -> dict[str, Any]:
         run=lambda chat, session, request, args: {},
         errors=("unauthenticated",),
     )
-    for op, command in {"hello": hello, **COMMANDS}.items():
+    for op, command in {"hello": hello, **commands}.items():
         operations[op] = maker.operation(op, command)
-    for name, event in EVENTS.items():
+    for name, event in events.items():
         # An op and an event may share a name (`typing`).
         title = f"{name}.event"
         message = maker.message(title, event.summary, _event(name, maker.reference(event.data)))
@@ -43,8 +45,9 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "互联网医院",
             "version": "1",
-            "description": "One socket for chat and notices. A frame is one object or an array of objects, both ways, "
-            f"in text, of at most {FRAME_BYTES} bytes and {BATCH} objects. The first request is hello, within 5 s.",
+            "description": "One socket for chat, calls and notices. A frame is one object or an array of objects, "
+            f"both ways, in text, of at most {FRAME_BYTES} bytes and {BATCH} objects. The first request is hello, "
+            "within 5 s.",
         },
         "defaultContentType": "application/json",
         "channels": {

@@ -1,7 +1,6 @@
-"""What the chat's services work with: the collaborators of one process, and the session of one socket."""
+"""What the chat's services work with: the collaborators of one process."""
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from im.limits import Allowance, Pause
@@ -25,19 +24,3 @@ class Chat:
         self.marks = self.journal.marks
         self.sends = Allowance(ctx.policy.socket_messages_per_minute, loop.time)
         self.typing = Pause(TYPING_SECONDS, loop.time)
-
-
-@dataclass(slots=True, eq=False)
-class Session:
-    """One authenticated socket: `id` is its own, `login` the one its token stands on, `expires_at` in epoch
-    seconds, `opened_at` of the loop's clock."""
-
-    id: str
-    account: str
-    role: str
-    device: str
-    login: str
-    expires_at: int
-    scope: str
-    call: str | None
-    opened_at: float = 0.0

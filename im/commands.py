@@ -3,56 +3,15 @@
 An op that is not in the table, or names no role, is refused to everybody. AsyncAPI is read off the table.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Final
 
-from marshmallow import Schema, ValidationError
-
 from core.auth import EVERY_ROLE, PARTICIPANTS
-from core.errors import Invalid
-from core.ports import Posted
+from core.commands import Command, Outcome, Session
 from core.wire import rfc3339
 from im import arguments, schemas, service
-from im.chat import Chat, Session
+from im.chat import Chat
 from im.sync import sync
-
-Answer = dict[str, Any]
-# At once; or when the message is durable; or after something has been read first.
-Outcome = Answer | asyncio.Future[Posted] | Awaitable[Answer | Posted | asyncio.Future[Posted]]
-
-
-@dataclass(frozen=True)
-class Command:
-    """One op. `run(chat, session, request id, args)` may answer at once, or with something to wait for.
-
-    `check` is a quick form of `args` for the busiest ops: what it accepts the schema would load to the same; None
-    leaves the word to the schema. Requests of an `ordered` op keep their order within a conversation. Events wait while
-    a `holds_events` op runs, and what its answer already shows is left out of them. `call_scope` lets in tokens that
-    are bound to one call.
-    """
-
-    roles: frozenset[str]
-    summary: str
-    args: Schema
-    answer: Schema
-    run: Callable[[Chat, Session, str, dict[str, Any]], Outcome]
-    errors: tuple[str, ...] = ()
-    check: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None
-    ordered: bool = False
-    holds_events: bool = False
-    call_scope: bool = False
-
-    def load(self, args: dict[str, Any]) -> dict[str, Any]:
-        """The arguments as the op takes them; `Invalid` when they are not of its form."""
-        if self.check is not None and (checked := self.check(args)) is not None:
-            return checked
-        try:
-            loaded: dict[str, Any] = self.args.load(args)
-        except ValidationError as error:
-            raise Invalid from error
-        return loaded
 
 
 def _ping(chat: Chat, session: Session, request: str, args: dict[str, Any]) -> Outcome:

@@ -9,10 +9,11 @@ import structlog
 
 from core import tasks
 from core.auth import Caller
+from core.commands import Command, Session
 from core.metrics import RATE_LIMITED
 from im import metrics
-from im.chat import Chat, Session
-from im.commands import COMMANDS, Command
+from im.chat import Chat
+from im.commands import COMMANDS
 from im.frames import Close, event
 from im.limits import Bucket
 from im.wheel import Wheel

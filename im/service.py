@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core import events
 from core.auth import Caller
+from core.commands import Session
 from core.errors import AppError, Conflict, Forbidden, Invalid, NotFound, RateLimited, WrongState
 from core.media import service as media
 from core.metrics import RATE_LIMITED
 from core.ports import Posted
-from im.chat import Chat, Session
+from im.chat import Chat
 from im.entries import SYSTEM, is_same_said, key_of, posted, read
 from im.standing import Standing, standing_of
 

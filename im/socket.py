@@ -15,6 +15,7 @@ from tornado.iostream import IOStream
 
 from core import tasks
 from core.auth import Caller, authenticate
+from core.commands import Command, Outcome, Session
 from core.errors import AppError, Forbidden, Invalid, Malformed, ServiceUnavailable, Unauthenticated, refusal_of
 from core.http import BaseHandler
 from core.ids import new_id
@@ -22,8 +23,6 @@ from core.metrics import RATE_LIMITED
 from core.ports import Posted
 from core.wire import rfc3339
 from im import metrics, schemas
-from im.chat import Session
-from im.commands import Command, Outcome
 from im.entries import ack
 from im.frames import BATCH, FRAME_BYTES, BadFrame, Close, Request, parse, refusal, reply
 from im.limits import Bucket
@@ -203,7 +202,15 @@ class ChatSocket(tornado.websocket.WebSocketHandler, BaseHandler):
 
     def _session(self, caller: Caller, device: str) -> Session:
         return Session(
-            new_id(), caller.id, caller.role, device, caller.session, caller.expires_at, caller.scope, caller.call
+            new_id(),
+            caller.id,
+            caller.role,
+            device,
+            caller.session,
+            caller.expires_at,
+            caller.scope,
+            caller.call,
+            address=self.request.remote_ip or "",
         )
 
     def _renew(self, caller: Caller, device: str) -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from core import audit
 from core.auth import Actor
+from core.commands import Session
 from core.errors import NotFound
-from im.chat import Chat, Session
+from im.chat import Chat
 from im.entries import read
 from im.frames import FRAME_BYTES
 from im.schemas import CURSORS_HIGH
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _PAGE_BYTES: Final = FRAME_BYTES - 2_048
 # A conversation without messages: id, visit, marks. All of them leave room for the longest message, 17 kB.
 _HEAD_BYTES: Final = 350
+# A live call, of which a person has at most one.
+_CALL_BYTES: Final = 700
 # Conversations read at the same time for one client.
 _AT_ONCE: Final = 8
 
@@ -38,7 +41,8 @@ async def sync(chat: Chat, session: Session, args: dict[str, Any]) -> dict[str, 
     visits = await _visits(chat, session, cursors)
     listed = visits[:CURSORS_HIGH]
     marks = await chat.ctx.conversations.many([visit["_id"] for visit in listed])
-    budget = _PAGE_BYTES - _HEAD_BYTES * len(listed)
+    call = await chat.ctx.live_calls.of(session.account, session.role)
+    budget = _PAGE_BYTES - _HEAD_BYTES * len(listed) - (_CALL_BYTES if call is not None else 0)
     pages: list[dict[str, Any]] = []
     for start in range(0, len(listed), _AT_ONCE):
         group = listed[start : start + _AT_ONCE]
@@ -47,7 +51,8 @@ async def sync(chat: Chat, session: Session, args: dict[str, Any]) -> dict[str, 
             fitting, weight = _fitting(messages, budget)
             budget -= weight
             cursor = (cursors or {}).get(visit["_id"], 0)
-            pages.append(_page(chat, visit, cursor, fitting, last, marks.get(visit["_id"])))
+            here = call if call is not None and call["conversation"] == visit["_id"] else None
+            pages.append(_page(chat, visit, cursor, fitting, last, marks.get(visit["_id"])) | {"call": here})
     await _note_read(chat, session, pages)
     return {"conversations": pages, "more": len(visits) > len(listed) or any(page["more"] for page in pages)}
 
@@ -113,7 +118,6 @@ def _page(
     return {
         "id": visit["_id"],
         "visit": {"id": visit["_id"], "status": visit["status"]},
-        "call": None,
         "last_seq": last,
         "messages": messages,
         "more": reached < last,

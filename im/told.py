@@ -1,21 +1,10 @@
-"""The events that a socket may be told, one table; AsyncAPI is made from it."""
+"""The events of the chat, of visits and of orders, one table; AsyncAPI is made from it and those of other parts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from marshmallow import Schema
-
+from core.commands import Event
 from im import schemas
-
-
-@dataclass(frozen=True)
-class Event:
-    """One event: who is told, and what its `data` holds."""
-
-    summary: str
-    data: Schema
-
 
 EVENTS: Final[Mapping[str, Event]] = {
     "message.created": Event("新消息：双方的全部连接", schemas.MessageView()),

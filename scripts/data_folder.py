@@ -5,6 +5,7 @@
 - keys/           secrets made once, readable by their owner alone; without them the data cannot be read
 - mongo/ redis/   the embedded stores
 - simulators/     what the outside world remembers
+- recordings/     of calls, until the file store has them
 - logs/           of the application and the simulators
 - running.json    addresses, while a server runs
 """
@@ -66,6 +67,11 @@ class DataFolder:
     def simulators(self) -> Path:
         """What the simulators remember."""
         return self.path / "simulators"
+
+    @property
+    def recordings(self) -> Path:
+        """What call processes record, until the file store has it."""
+        return self.path / "recordings"
 
     @property
     def logs(self) -> Path:

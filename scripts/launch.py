@@ -1,13 +1,15 @@
 """`scripts/server`: the whole hospital on one machine, with its stores, the simulated outside world and demo data.
 
 Starts in the order stores, simulators, demo data, application, and stops in the reverse order. Everything runs as a
-child that dies with this process; the application, the simulators and the stores are started again when they end.
+child that dies with this process; the application, its call processes, the simulators and the stores are started again
+when they end.
 """
 
 import argparse
 import asyncio
 import contextlib
 import hashlib
+import importlib.util
 import os
 import platform
 import signal
@@ -25,6 +27,8 @@ from scripts.embedded import Embedded, EmbeddedMongo, EmbeddedRedis, StartFailed
 from scripts.processes import LOOPBACK, Child, port_is_free, unless_taken
 
 DEFAULT_PORT: Final = 8080
+DEFAULT_RTC_WORKERS: Final = 1
+MOST_RTC_WORKERS: Final = 16
 READY_SECONDS: Final = 60.0
 DEMO_SECONDS: Final = 180.0
 # Over how long its sockets are told to go elsewhere: here there is no elsewhere, and a person waits.
@@ -52,6 +56,7 @@ class Options:
     data_dir: Path
     fresh: bool
     demo: bool
+    rtc_workers: int
 
 
 class Launcher:
@@ -65,12 +70,14 @@ class Launcher:
         self.simulators: Child | None = None
         self.simulator_urls: dict[str, str] = {}
         self.application: Child | None = None
+        self.rtc_workers: list[Child] = []
         self.env = dict(os.environ)
         self.settings = {
             "LISTEN_HOST": LOOPBACK,
             "LISTEN_PORT": str(options.port),
             "PUBLIC_URL": self.url,
             "DRAIN_SECONDS": str(APP_DRAIN_SECONDS),
+            "RECORDINGS_DIR": str(folder.recordings),
         }
 
     async def start(self) -> None:
@@ -81,6 +88,11 @@ class Launcher:
         self.application = self.child("app", "app", "--role", "all")
         await self.application.start()
         await self._until_ready()
+        for number in range(1, self.options.rtc_workers + 1):
+            # Only its health and metrics are at its port.
+            worker = self.child(f"rtc-{number}", "app", "--role", "rtc", LISTEN_PORT="0")
+            self.rtc_workers.append(worker)
+            await worker.start()
         self.folder.note("running.json", self.addresses())
 
     async def prepare(self) -> None:
@@ -106,8 +118,8 @@ class Launcher:
 
     async def stop(self) -> None:
         """In order: the application first, the stores last, so that all that was acknowledged is kept."""
-        if self.application:
-            await self.application.stop(APP_STOP_SECONDS)
+        applications = [*([self.application] if self.application else []), *self.rtc_workers]
+        await asyncio.gather(*(one.stop(APP_STOP_SECONDS) for one in applications))
         if self.simulators:
             await self.simulators.stop(SIMULATORS_STOP_SECONDS)
         await asyncio.gather(*(store.stop() for store in self.stores))
@@ -119,6 +131,8 @@ class Launcher:
         async with asyncio.TaskGroup() as watch:
             watch.create_task(_keep("the application", self.application.wait, self._restart_application))
             watch.create_task(_keep("the simulators", self.simulators.wait, self._restart_simulators))
+            for worker in self.rtc_workers:
+                watch.create_task(_keep(f"the call process {worker.name}", worker.wait, worker.start))
             for store in self.stores:
                 watch.create_task(_keep(store.name, _ended(store), store.restart))
 
@@ -312,14 +326,21 @@ def read_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--data-dir", type=Path, default=ROOT / "var", help="what it keeps (default: var)")
     parser.add_argument("--fresh", action="store_true", help="empty the data folder first")
     parser.add_argument("--no-demo", action="store_true", help="without demonstration data")
-    parser.add_argument("--rtc-workers", type=int, default=0, help="processes for calls (only 0 yet)")
+    parser.add_argument(
+        "--rtc-workers", type=int, default=_usual_rtc_workers(), help="processes for calls; 0: no calls (default: 1)"
+    )
     given = parser.parse_args(arguments)
-    if given.rtc_workers != 0:
-        raise CannotStart("this version has no calls yet: --rtc-workers takes only 0")
+    if not 0 <= given.rtc_workers <= MOST_RTC_WORKERS:
+        raise CannotStart(f"--rtc-workers is a number from 0 to {MOST_RTC_WORKERS}, not {given.rtc_workers}")
     port = given.port if given.port is not None else int(os.environ.get("LISTEN_PORT", DEFAULT_PORT))
     if not 1 <= port <= 65535:
         raise CannotStart(f"--port is a number from 1 to 65535, not {port}")
-    return Options(port, given.data_dir, given.fresh, not given.no_demo)
+    return Options(port, given.data_dir, given.fresh, not given.no_demo, given.rtc_workers)
+
+
+def _usual_rtc_workers() -> int:
+    """One, where the media half of calls is there."""
+    return DEFAULT_RTC_WORKERS if importlib.util.find_spec("rtc.room") is not None else 0
 
 
 def main(arguments: Sequence[str]) -> int:

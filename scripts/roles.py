@@ -89,7 +89,7 @@ async def open_roles(roles: Mapping[str, str], **settings: str) -> AsyncIterator
     """Such a hospital with these processes (name → role) and settings. CannotStart, StartFailed."""
     with tempfile.TemporaryDirectory(prefix="roles-") as temporary:
         folder = DataFolder.open(Path(temporary) / "hospital")
-        launcher = Launcher(Options(free_port(), folder.path, fresh=False, demo=False), folder)
+        launcher = Launcher(Options(free_port(), folder.path, fresh=False, demo=False, rtc_workers=0), folder)
         # The stores are killed: those that the environment may name are not ours to kill.
         for name in ("MONGO_URI", "REDIS_URL"):
             launcher.env.pop(name, None)

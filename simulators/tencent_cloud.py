@@ -47,6 +47,7 @@ def read_keys(keys_dir: Path) -> dict[str, Any]:
                 "login_code": {"id": "1000001", "parameters": ["code", "minutes"]},
                 "patient_notice": {"id": "1000002", "parameters": []},
                 "staff_notice": {"id": "1000003", "parameters": []},
+                "call_invitation": {"id": "1000004", "parameters": ["doctor", "link"]},
             },
         },
     )

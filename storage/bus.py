@@ -269,6 +269,12 @@ class Bus:
             finally:
                 del self._asked[number]
 
+    async def listening(self, processes: Collection[str]) -> set[str]:
+        """Those of the processes whose channel somebody listens to; raises one of `BUS_AWAY`."""
+        names = sorted(set(processes))
+        found = await self._redis.pubsub_numsub(*map(self._channel, names)) if names else []
+        return {name for name, (_, count) in zip(names, found, strict=True) if count}
+
     async def _answer(self, op: str, payload: dict[str, Any]) -> dict[str, Any]:
         handler = self._served.get(op)
         if handler is None:

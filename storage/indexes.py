@@ -101,6 +101,17 @@ INDEXES: dict[str, list[Index]] = {
         ascending("refund.requested_at"),
     ],
     "notices": [*MOVING],
+    "calls": [
+        *MOVING,
+        ascending("visit_id", "_id"),
+        ascending("owner"),
+        # Of a visit, a doctor, a patient at most one live call: only live calls have these fields.
+        *(
+            ascending(name, unique=True, partial=when_text(name))
+            for name in ("live_visit", "live_doctor", "live_patient")
+        ),
+        *unique_when_given("doctor_id", "request_id"),
+    ],
     "reconciliations": [
         ascending("day", unique=True),
     ],

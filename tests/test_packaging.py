@@ -1,6 +1,7 @@
 """What the Dockerfile, compose.yaml and the proxy's configuration name exists; they are not run here."""
 
 import base64
+import ipaddress
 import json
 import os
 import re
@@ -39,9 +40,9 @@ def image_settings() -> dict[str, str]:
     return dict(pair.split("=", 1) for line in instruction("ENV") for pair in line.split())
 
 
-def example() -> dict[str, str]:
-    """The settings that deploy/hospital.env.example shows."""
-    lines = (ROOT / "deploy" / "hospital.env.example").read_text(encoding="utf-8").splitlines()
+def example(name: str = "hospital") -> dict[str, str]:
+    """The settings that deploy/<name>.env.example shows."""
+    lines = (ROOT / "deploy" / f"{name}.env.example").read_text(encoding="utf-8").splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
@@ -92,6 +93,7 @@ def test_each_role_is_a_service_of_its_own():
     assert {name: service["command"] for name, service in HOSPITAL.items()} == {
         "api": ["--role", "api"],
         "im": ["--role", "im"],
+        "rtc": ["--role", "rtc"],
         "worker": ["--role", "worker"],
     }
     assert set(HOSPITAL) == set(ROLES) - {"all"}
@@ -100,8 +102,13 @@ def test_each_role_is_a_service_of_its_own():
 def test_compose_and_the_example_give_every_setting_that_must_be_given_and_no_other_name():
     required = {one.name.upper() for one in fields(Settings) if one.default is MISSING and one.name != "policy"}
     for service in HOSPITAL.values():
-        assert service["env_file"] == "deploy/hospital.env"
-        given = set(service["environment"]) | set(example()) | set(image_settings()) - {"PATH", "PYTHONUNBUFFERED"}
+        assert service["env_file"] == ["deploy/hospital.env", "deploy/turn.env"]
+        given = (
+            set(service["environment"])
+            | set(example())
+            | set(example("turn"))
+            | set(image_settings()) - {"PATH", "PYTHONUNBUFFERED"}
+        )
         assert given <= NAMES
         assert required <= given
 
@@ -128,7 +135,7 @@ def test_the_example_names_keys_it_shows_and_holds_no_secret():
 
 def test_secrets_stay_out_of_the_repository():
     ignored = (ROOT / ".gitignore").read_text().splitlines()
-    assert {"deploy/hospital.env", "deploy/secrets/", "deploy/certificates/"} <= set(ignored)
+    assert {"deploy/hospital.env", "deploy/turn.env", "deploy/secrets/", "deploy/certificates/"} <= set(ignored)
 
 
 def test_the_addresses_of_the_stores_are_services_and_mongodb_is_a_replica_set():
@@ -154,10 +161,31 @@ def test_files_that_are_mounted_exist_or_are_the_operators_to_give():
     assert {name for name in mounted if not name.startswith("./")} == set(COMPOSE["volumes"])
 
 
-def test_only_the_proxy_has_a_door_to_the_outside():
+def test_recordings_outlive_their_container_in_a_folder_that_the_image_may_write():
+    folder = HOSPITAL["rtc"]["environment"]["RECORDINGS_DIR"]
+    assert f"recordings:{folder}" in HOSPITAL["rtc"]["volumes"]
+    assert any(f"install --directory --owner hospital {folder}" in line for line in instruction("RUN"))
+
+
+def test_only_the_proxy_and_the_relay_have_a_door_to_the_outside():
     assert {name: one["ports"] for name, one in COMPOSE["services"].items() if "ports" in one} == {
-        "nginx": ["80:80", "443:443"]
+        "nginx": ["80:80", "443:443"],
+        "coturn": ["3478:3478/tcp", "3478:3478/udp"],
     }
+
+
+def test_the_relay_takes_our_credentials_knows_no_other_secret_and_relays_to_our_network_alone():
+    coturn = COMPOSE["services"]["coturn"]
+    (command,) = coturn["command"]
+    assert coturn["env_file"] == "deploy/turn.env"
+    assert set(example("turn")) == {"TURN_SECRET", "TURN_URLS"}
+    assert '--use-auth-secret --static-auth-secret="$$TURN_SECRET"' in command
+    subnet = ipaddress.ip_network(COMPOSE["networks"]["outside"]["ipam"]["config"][0]["subnet"])
+    assert "--denied-peer-ip=0.0.0.0-255.255.255.255" in command
+    assert f"--allowed-peer-ip={subnet[0]}-{subnet[-1]}" in command
+    assert all(":3478" in url for url in example("turn")["TURN_URLS"].split(","))
+    assert coturn["networks"] == ["outside"]
+    assert "outside" in HOSPITAL["rtc"]["networks"]
 
 
 def test_the_proxy_passes_on_to_services_on_their_port():
@@ -192,7 +220,7 @@ def test_braces_of_the_proxys_configuration_match():
 
 @pytest.mark.timeout(180)
 def test_the_installed_package_carries_every_module_and_data_file(tmp_path):
-    packages = ("app", "core", "im", "integrations", "storage")
+    packages = ("app", "core", "im", "integrations", "rtc", "storage")
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, tmp_path / name)
     for name in packages:

@@ -94,7 +94,7 @@ class TicketsHandler(ApiHandler):
         errors=("not_found", "unavailable"),
     )
     async def post(self, body: dict[str, Any]) -> Any:
-        """A ticket for one use within a minute."""
+        """A ticket for one use within a minute; for `call`, to a live call of the caller's."""
         return await tickets.issue(self.ctx, caller=self.caller, **body)
 
 
@@ -109,7 +109,7 @@ class RedeemHandler(ApiHandler):
         errors=("unauthenticated", "unavailable"),
     )
     async def post(self, body: dict[str, Any]) -> Any:
-        """An access token on the session the ticket came from."""
+        """An access token on the session the ticket came from, or one that opens a single call."""
         return await tickets.redeem(self.ctx, body["ticket"])
 
 

@@ -19,6 +19,7 @@ from storage.sessions import Ending, Session
 
 if TYPE_CHECKING:
     from core.context import Context
+    from core.policy import Policy
 
 log = structlog.get_logger()
 
@@ -137,7 +138,7 @@ async def tell_called_back(ctx: "Context", account: Account) -> None:
     """Tell every process that the account's epoch was raised: its tokens are refused and its sockets closed."""
     account_id = account["_id"]
     try:
-        await ctx.revocations.set_epoch(account_id, account["epoch"], ctx.policy.access_token_seconds)
+        await ctx.revocations.set_epoch(account_id, account["epoch"], longest_token(ctx.policy))
     except BUS_AWAY:
         log.warning("session.revocation_not_told", account=account_id)
     for session in await ctx.sessions.of_account(account_id):
@@ -166,6 +167,32 @@ def access_grant(ctx: "Context", account: Account, session_id: str) -> AccessGra
         seconds=ctx.policy.access_token_seconds,
     )
     return {"access_token": token, "expires_in": ctx.policy.access_token_seconds}
+
+
+def call_session(call: str) -> str:
+    """The session that tokens of a call stand on; it has no refresh token and ends with the call."""
+    return f"call-{call}"
+
+
+def call_grant(ctx: "Context", account: Account, call: str) -> AccessGrant:
+    """An access token for one call, good for as long as the longest."""
+    token = ctx.tokens.issue(
+        account=account["_id"],
+        role=account["role"],
+        audience=account["audience"],
+        session=call_session(call),
+        epoch=account["epoch"],
+        now=ctx.clock.now(),
+        seconds=ctx.policy.call_longest_seconds,
+        scope="call",
+        call=call,
+    )
+    return {"access_token": token, "expires_in": ctx.policy.call_longest_seconds}
+
+
+def longest_token(policy: "Policy") -> int:
+    """How long the longest-lived access token lives, in seconds: so long must a revocation be remembered."""
+    return max(policy.access_token_seconds, policy.call_longest_seconds)
 
 
 def _logged_in(ctx: "Context", account: Account, session_id: str, refresh_token: str) -> LoggedIn:

@@ -13,10 +13,12 @@ SERVICES: Final[tuple[ServiceKind, ...]] = get_args(ServiceKind)
 CONSULT_NOTICE: Final = "consult_notice"
 SENSITIVE_DATA: Final = "sensitive_data"
 CHILDREN: Final = "children"
+CALL_RECORDING: Final = "call_recording"
 CONSENT_NAMES: Final[Mapping[str, str]] = {
     CONSULT_NOTICE: "互联网咨询知情同意书",
     SENSITIVE_DATA: "敏感个人信息处理单独同意书",
     CHILDREN: "儿童个人信息处理规则",
+    CALL_RECORDING: "音视频通话录制告知与同意书",
 }
 
 # Why a doctor is not offered, as the back office reads it.

@@ -5,17 +5,16 @@ This side never decodes anything. A child that takes too long or dies is replace
 
 import asyncio
 import math
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Self
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
+from core.children import environment
 from core.media.frames import PREFIX_BYTES, Answer, Order, Unfit, length_of, pack, unpack
 from core.policy import MIB
 
@@ -32,9 +31,6 @@ _PIPE_SECONDS: Final = 30.0
 _PIECE_BYTES: Final = 256 * 1024
 # Decoders leak; a fresh child after so many files costs a fifth of a second.
 _FILES_A_CHILD: Final = 200
-_ROOT: Final = Path(__file__).resolve().parents[2]
-# All that a child may know of the environment it was started in: no secrets, no addresses of stores.
-_PASSED_ON: Final = ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 
 
 def memory_for(pixels: int) -> int:
@@ -73,7 +69,6 @@ class _Child:
     @classmethod
     async def start(cls, memory_bytes: int, seconds: float) -> Self:
         """A new child; it makes itself ready while the first file is sent."""
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -82,7 +77,7 @@ class _Child:
             str(math.ceil(seconds)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=environment | {"PYTHONPATH": str(_ROOT), "MALLOC_ARENA_MAX": "2"},
+            env=environment(),
             cwd="/",
             start_new_session=True,  # the terminal's Ctrl-C is the parent's business
         )

@@ -98,9 +98,15 @@ async def retain_patient(ctx: "Context", visit: Visit) -> None:
     await patients.retain(ctx, visit["patient"]["id"], visit["retain_until"])
 
 
+async def end_call(ctx: "Context", visit: Visit) -> None:
+    """Whoever still talks in a visit that is no longer in progress is cut off."""
+    await ctx.live_calls.end_of_visit(visit["_id"])
+
+
 DUTIES: Final[dict[str, DutyFunction]] = {
     "order.submit": submit_paid,
     "visit.announce": announce,
+    "visit.end_call": end_call,
     "visit.retain_patient": retain_patient,
 }
 DEADLINES: Final[dict[str, DutyFunction]] = {"visits": deadline}

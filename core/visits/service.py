@@ -106,7 +106,10 @@ async def move(
     if row.to in rules.ENDED:
         changes["ended_at"] = now
         changes["retain_until"] = years_later(now, ctx.policy.retain_record_years)
-    owed = ["visit.settle_order"] if rules.settles(row, reason=reason, refund_asked=refund) else []
+    # Duties run in order: a call must not go on while the gateway is away.
+    owed = ["visit.end_call"] if frm == "in_progress" else []
+    if rules.settles(row, reason=reason, refund_asked=refund):
+        owed.append("visit.settle_order")
     if row.to in rules.ENDED:
         owed.append("visit.retain_patient")
     moved = await ctx.visits.move(

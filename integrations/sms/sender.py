@@ -56,10 +56,13 @@ class TencentSms:
         """Send once to an 11-digit mainland number; `reference` (under 512 bytes) returns in the receipts.
 
         `Unavailable` when the carrier could not say: the message may have been sent nevertheless, so a repeat is the
-        caller's decision. `Rejected` holds the carrier's code, e.g. `LimitExceeded.PhoneNumberDailyLimit`.
-        `ValueError` when the parameters are not those of the template, before anything is sent.
+        caller's decision. `Rejected` holds the carrier's code, e.g. `LimitExceeded.PhoneNumberDailyLimit`, or
+        `template_not_filed` where the hospital has no such template. `ValueError` when the parameters are not those of
+        the template, before anything is sent.
         """
-        form = self._config.templates[template]
+        form = self._config.templates.get(template)
+        if form is None:
+            raise Rejected("template_not_filed")
         if set(parameters) != set(form.parameters):
             raise ValueError(f"template {template} takes {form.parameters}")
         response = await self._cloud.call(

@@ -139,7 +139,7 @@ async def open_ground(pairs: int, *, demo: bool = False) -> AsyncIterator[Ground
     """A hospital with so many open consultations, each of one patient with a doctor of their own; or with demo data."""
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         folder = DataFolder.open(Path(temporary) / "hospital")
-        launcher = Launcher(Options(free_port(), folder.path, fresh=False, demo=demo), folder)
+        launcher = Launcher(Options(free_port(), folder.path, fresh=False, demo=demo, rtc_workers=0), folder)
         launcher.env |= SETTINGS
         try:
             await launcher.start()

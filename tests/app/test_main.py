@@ -63,7 +63,7 @@ def test_a_taken_port_is_told_before_any_store_is_asked():
 
 
 def test_roles_are_those_that_there_are(capsys):
-    assert ROLES == ("all", "api", "im", "worker")
+    assert ROLES == ("all", "api", "im", "rtc", "worker")
     with pytest.raises(SystemExit) as ended:
         main(["--role", "everything"])
     assert ended.value.code == 2

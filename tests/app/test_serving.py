@@ -16,12 +16,13 @@ from core.ports import Unavailable
 from scripts.acting import NotAsPromised, until
 from scripts.embedded import free_port
 from tests.people import somebody
+from tests.rtc.standing_in import Rooms
 
 # What only a process of that role answers; every process tells whether it lives.
 PATHS = {
-    "/healthz": {"all", "api", "im", "worker"},
-    "/readyz": {"all", "api", "im", "worker"},
-    "/metrics": {"all", "api", "im", "worker"},
+    "/healthz": {"all", "api", "im", "rtc", "worker"},
+    "/readyz": {"all", "api", "im", "rtc", "worker"},
+    "/metrics": {"all", "api", "im", "rtc", "worker"},
     "/api/v1/departments": {"all", "api"},
     "/api/v1/openapi.json": {"all", "api"},
     "/api/v1/asyncapi.json": {"all", "api"},
@@ -36,7 +37,7 @@ def begin(hospital, io_loop):
 
     async def start(role: str, **changes) -> serving.Process:
         settings = replace(hospital.settings, listen_port=0, **changes)
-        begun.append(await serving.start(settings, role))
+        begun.append(await serving.start(settings, role, media_half=Rooms().media()))
         return begun[-1]
 
     start.begun = begun
@@ -53,7 +54,7 @@ def url_of(process) -> str:
     return f"http://127.0.0.1:{process.port}"
 
 
-@pytest.mark.parametrize("role", ["api", "im", "worker"])
+@pytest.mark.parametrize("role", ["api", "im", "rtc", "worker"])
 @pytest.mark.gen_test(timeout=60)
 async def test_a_role_serves_what_is_its_own_and_nothing_else(hospital, begin, role):
     process = await begin(role)
@@ -63,6 +64,15 @@ async def test_a_role_serves_what_is_its_own_and_nothing_else(hospital, begin, r
     }
     working = [name for name in tasks.running() if name == "worker.duties"]
     assert len(working) == (2 if role == "worker" else 1)  # the hospital of all tests has one already
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_call_process_beats_while_it_runs_and_leaves_with_its_stop(hospital, begin):
+    process = await begin("rtc")
+    assert process.ctx.process in await hospital.ctx.heartbeats.living()
+    begin.begun.clear()
+    await process.stop()
+    assert process.ctx.process not in await hospital.ctx.heartbeats.living()
 
 
 # Tornado lets go of the socket that it could not bind without closing it.

@@ -5,7 +5,8 @@ from dataclasses import fields
 
 import pytest
 
-from app.settings import BadSettings, describe, key_of, keys_of, part_of, read, vendor_file
+from app.settings import BadSettings, describe, key_of, keys_of, part_of, read, turn_of, vendor_file
+from core.context import Turn
 from core.policy import Policy
 
 KEY = base64.b64encode(b"k" * 32).decode()
@@ -223,9 +224,25 @@ def test_every_setting_is_described_once_and_secrets_have_no_default(given):
     assert set(GIVEN) == {row["name"] for row in rows if row["default"] == "required"}
     assert {rule.name.upper() for rule in fields(Policy)} <= set(names)
     assert all(row["meaning"] for row in rows)
-    assert {row["default"] for row in rows if row["bounds"] == "secret"} == {"required"}
+    assert [row["name"] for row in rows if row["bounds"] == "secret" and row["default"] != "required"] == [
+        "TURN_SECRET"  # none without a relay; `turn_of` asks for it with one
+    ]
     [unpaid] = [row for row in rows if row["name"] == "VISIT_UNPAID_SECONDS"]
     assert (unpaid["default"], unpaid["bounds"]) == ("900", "60 to 86400")
+
+
+def test_relays_are_addresses_with_a_secret(given, monkeypatch):
+    assert turn_of(read()) == Turn()
+    monkeypatch.setenv("TURN_URLS", " stun:turn.example.org:3478, turn:turn.example.org:3478?transport=udp ")
+    with pytest.raises(BadSettings, match="TURN_SECRET must be given with a TURN server"):
+        read()
+    monkeypatch.setenv("TURN_SECRET", "shared")
+    urls = ("stun:turn.example.org:3478", "turn:turn.example.org:3478?transport=udp")
+    assert turn_of(read()) == Turn(urls, "shared")
+    assert "shared" not in repr(turn_of(read()))
+    monkeypatch.setenv("TURN_URLS", "https://turn.example.org")
+    with pytest.raises(BadSettings, match="TURN_URLS must hold addresses that begin with"):
+        read()
 
 
 def test_a_vendors_file_is_read_or_refused_by_name(tmp_path):

@@ -1,5 +1,6 @@
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from core.auth import ANYONE, ROLES
 from core.http import ApiHandler, sign_of
 from core.ids import new_id
 from core.ports import SmsTemplate, WeChatTemplate
-from im import asyncapi
+from im.commands import COMMANDS as CHAT_COMMANDS
+from im.told import EVENTS as CHAT_EVENTS
+from rtc.commands import COMMANDS as CALL_COMMANDS
+from rtc.commands import EVENTS as CALL_EVENTS
 
 ROOT = Path(__file__).parents[2]
 METHODS = ("get", "post", "put", "patch", "delete", "head")
@@ -95,10 +99,10 @@ def test_a_trace_is_of_a_kind_of_thing_and_of_no_repeated_request():
 
 
 def test_a_role_serves_the_routes_of_its_name():
-    patterns = {role: {route[0] for route in wiring.routes_of(role)} for role in ("all", "api", "im", "worker")}
+    patterns = {role: {route[0] for route in wiring.routes_of(role)} for role in ("all", "api", "im", "rtc", "worker")}
     health = {route[0] for route in wiring.HEALTH_ROUTES}
     sockets = {route[0] for route in wiring.SOCKET_ROUTES}
-    assert patterns["worker"] == health
+    assert patterns["worker"] == patterns["rtc"] == health
     assert patterns["im"] == health | sockets
     assert patterns["all"] == patterns["api"] | sockets
     assert patterns["api"] >= {route[0] for route in wiring.REST_ROUTES} | health
@@ -108,7 +112,21 @@ def test_the_documents_of_the_whole_hospital_build():
     described = wiring.openapi()
     assert described["openapi"] == "3.1.0"
     assert len(described["paths"]) == len({path_of(pattern) for pattern, _, _ in doors()})
-    assert asyncapi.document()["asyncapi"].startswith("3.")
+    asynchronous = wiring.socket_document()
+    assert asynchronous["asyncapi"].startswith("3.")
+    asked = {name for name, one in asynchronous["operations"].items() if one["action"] == "receive"}
+    assert asked == {"hello", *CHAT_COMMANDS, *CALL_COMMANDS} == {"hello", *wiring.COMMANDS}
+
+
+def test_no_two_parts_put_the_same_op_or_event_on_the_socket():
+    assert len(wiring.COMMANDS) == len(CHAT_COMMANDS) + len(CALL_COMMANDS)
+    assert len(wiring.EVENTS) == len(CHAT_EVENTS) + len(CALL_EVENTS)
+
+
+def test_without_its_media_half_a_call_process_does_not_start(hospital, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rtc.room", None)
+    with pytest.raises(BadSettings, match=r"this installation carries no media of calls: rtc\.room is missing"):
+        wiring.media(hospital.settings)
 
 
 # --- duties -----------------------------------------------------------------------------------------------
@@ -117,7 +135,7 @@ def test_the_documents_of_the_whole_hospital_build():
 def emitted() -> set[str]:
     """The kinds of duties that the code writes: first arguments of `duty(…)`, what is `owed`, what an act `owes`."""
     found: set[str] = set()
-    for file in (ROOT / "core").rglob("*.py"):
+    for file in (file for part in ("core", "rtc") for file in (ROOT / part).rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             found |= {
@@ -142,12 +160,13 @@ def _parts(node: ast.AST) -> list[ast.AST]:
 
 
 def test_every_kind_of_duty_that_is_written_has_a_runner_and_every_runner_its_duty():
-    named = emitted() | {"visit.retain_patient"}  # written under the name RETAIN when a visit is submitted
+    # Written under the names RETAIN, RING and CONCLUDE.
+    named = emitted() | {"visit.retain_patient", "call.ring", "call.conclude"}
     assert named == set(wiring.DUTIES)
 
 
 def test_no_two_features_run_the_same_kind():
-    tables = (wiring.order_jobs, wiring.visit_jobs, wiring.rating_jobs, wiring.notice_jobs)
+    tables = (wiring.order_jobs, wiring.visit_jobs, wiring.rating_jobs, wiring.notice_jobs, wiring.call_jobs)
     assert sum(len(table.DUTIES) for table in tables) == len(wiring.DUTIES)
     assert sum(len(getattr(table, "DEADLINES", {})) for table in tables) == len(wiring.DEADLINES)
 

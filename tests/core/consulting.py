@@ -36,6 +36,7 @@ from tests.hospital import VENDORS, settings_for
 CONSENTED = ("consult_notice", "sensitive_data")
 FEE = 3_000
 PASSES = 6
+COLLECTIONS = ("visits", "orders", "calls")
 QUIET = Faults(drop_notifications=True).document()
 
 
@@ -103,7 +104,7 @@ class House:
         """
         for _ in range(PASSES):
             await under_way()
-            for name in ("visits", "orders"):
+            for name in COLLECTIONS:
                 await self.ctx.store.db[name].update_many(
                     {"duties.next_at": {"$gt": self.ctx.clock.now()}},
                     {"$set": {"duties.$[waiting].next_at": self.ctx.clock.now()}},
@@ -128,7 +129,7 @@ class House:
         """No faults, and nothing left for a worker to do."""
         await self.faults(**QUIET)
         await under_way()
-        for name in ("visits", "orders"):
+        for name in COLLECTIONS:
             await self.ctx.store.db[name].update_many({"duties.kind": {"$gt": ""}}, {"$set": {"duties": []}})
 
     # --- people ----------------------------------------------------------------------------------

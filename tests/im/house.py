@@ -59,6 +59,17 @@ class PartialContext:
     revocations: Any
     journal: Any
     audit: Any
+    live_calls: Any
+
+
+@dataclass
+class LiveCalls:
+    """Stands in for `core.ports.Calls`: one live call, or none."""
+
+    call: dict[str, Any] | None = None
+
+    async def of(self, account: str, role: str) -> dict[str, Any] | None:
+        return self.call
 
 
 @dataclass
@@ -126,6 +137,7 @@ async def process(
             limiter=limiter,
             revocations=Revocations(redis),
             journal=journal,
+            live_calls=LiveCalls(),
             **made,
         ),
     )

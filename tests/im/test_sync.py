@@ -69,6 +69,15 @@ async def test_no_cursors_list_all_open_conversations_from_the_beginning(server,
     }
 
 
+async def test_a_live_call_is_shown_in_its_conversation(server, indexed, visit):
+    other = await add_visit(indexed, doctor=visit.doctor)
+    call = {"id": "c1", "conversation": visit.id, "state": "ringing"}
+    server.ctx.live_calls.call = call
+    doctor = await server.line(visit.doctor, "doctor")
+    pages = (await doctor.request("sync", cursors=None))["conversations"]
+    assert {page["id"]: page["call"] for page in pages} == {visit.id: call, other.id: None}
+
+
 async def test_a_visit_that_has_ended_can_still_be_caught_up_with(server, visit):
     line = await server.line(visit.patient)
     await line.say(visit, "一")

@@ -101,7 +101,8 @@ def test_after_kill_9_of_every_process_it_starts_again_with_all_that_was_there(f
 def test_a_killed_launcher_leaves_no_process_behind(folder, launch):
     server = launch(folder).ready()
     children = processes_of(folder).keys() - {server.process.pid}
-    assert len(children) == 4  # two stores, the simulators, the application
+    # Two stores, the simulators, the application and its call processes.
+    assert len(children) == 4 + read_options([]).rtc_workers
     server.process.kill()
     for pid in children:
         wait_until_gone(pid)
@@ -109,10 +110,21 @@ def test_a_killed_launcher_leaves_no_process_behind(folder, launch):
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize(("part", "module"), [("the application", "app"), ("the simulators", "simulators")])
+@pytest.mark.parametrize(
+    ("part", "module"),
+    [
+        ("the application", "app --role all"),
+        ("the simulators", "simulators"),
+        pytest.param(
+            "the call process rtc-1",
+            "app --role rtc",
+            marks=pytest.mark.skipif(not read_options([]).rtc_workers, reason="there is no media half"),
+        ),
+    ],
+)
 def test_a_part_that_dies_is_started_again(folder, launch, part, module):
     server = launch(folder).ready()
-    victim = next(pid for pid, command in processes_of(folder).items() if f"-m {module} " in command)
+    victim = next(pid for pid, command in processes_of(folder).items() if f"-m {module} " in f"{command} ")
     os.kill(victim, signal.SIGKILL)
     assert server.process.stderr is not None
     assert server.process.stderr.readline() == f"{part} ended (-9), starting it again\n"
@@ -188,16 +200,17 @@ def test_settings_that_make_no_hospital_are_one_line(folder, launch):
 
 def test_the_command_line_is_read(tmp_path, monkeypatch):
     monkeypatch.delenv("LISTEN_PORT", raising=False)
-    given = read_options(["--port", "9000", "--data-dir", str(tmp_path), "--fresh", "--no-demo", "--rtc-workers", "0"])
-    assert given == Options(9000, tmp_path, fresh=True, demo=False)
+    given = read_options(["--port", "9000", "--data-dir", str(tmp_path), "--fresh", "--no-demo", "--rtc-workers", "3"])
+    assert given == Options(9000, tmp_path, fresh=True, demo=False, rtc_workers=3)
     assert read_options([]).port == DEFAULT_PORT
     monkeypatch.setenv("LISTEN_PORT", "8090")
     assert read_options([]).port == 8090
 
 
-def test_calls_are_not_promised_yet():
-    with pytest.raises(CannotStart, match="this version has no calls yet: --rtc-workers takes only 0"):
-        read_options(["--rtc-workers", "1"])
+@pytest.mark.parametrize("number", [-1, 17])
+def test_so_many_call_processes_cannot_be(number):
+    with pytest.raises(CannotStart, match=f"--rtc-workers is a number from 0 to 16, not {number}"):
+        read_options([f"--rtc-workers={number}"])
 
 
 def test_a_port_that_cannot_be_is_refused():

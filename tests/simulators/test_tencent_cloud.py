@@ -74,6 +74,7 @@ def test_keys_are_made_once_and_are_visibly_fictitious(tmp_path):
         "login_code": {"id": "1000001", "parameters": ["code", "minutes"]},
         "patient_notice": {"id": "1000002", "parameters": []},
         "staff_notice": {"id": "1000003", "parameters": []},
+        "call_invitation": {"id": "1000004", "parameters": ["doctor", "link"]},
     }
 
 

@@ -301,6 +301,12 @@ async def test_request_to_nobody_is_told_at_once(redis_url):
             await one.request("gone", "double", {}, 5)
 
 
+async def test_those_that_listen_are_told_from_those_that_do_not(redis_url):
+    async with processes(redis_url, "p1", "p2") as (one, _):
+        assert await one.listening(["p1", "p2", "gone"]) == {"p1", "p2"}
+        assert await one.listening([]) == set()
+
+
 async def test_unanswered_request_ends_with_its_time(redis_url):
     async with processes(redis_url, "p1", "p2") as (one, two):
         never = asyncio.Event()

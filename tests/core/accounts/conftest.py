@@ -60,6 +60,7 @@ class PartialContext:
     wechat_staff: Any
     sms: Any
     audit: Any
+    live_calls: Any
     second_factor_required: bool = False
 
 
@@ -106,6 +107,21 @@ class MiniProgram:
         return self.phones.pop(phone_code)
 
 
+@dataclass
+class LiveCalls:
+    """Knows the members of calls that are live."""
+
+    members: dict[str, set[str]] = field(default_factory=dict)
+
+    async def admits(self, call_id: str, account: str) -> bool:
+        return account in self.members.get(call_id, set())
+
+
+@pytest.fixture
+def live_calls():
+    return LiveCalls()
+
+
 @pytest.fixture
 def sms():
     return Carrier()
@@ -142,7 +158,7 @@ def clock():
 
 
 @pytest.fixture
-def ctx(io_loop, indexed, redis, limiter, clock, sms, wechat, wechat_staff) -> Context:
+def ctx(io_loop, indexed, redis, limiter, clock, sms, wechat, wechat_staff, live_calls) -> Context:
     io_loop.run_sync(redis.flushall)
     made = PartialContext(
         clock=clock,
@@ -161,6 +177,7 @@ def ctx(io_loop, indexed, redis, limiter, clock, sms, wechat, wechat_staff) -> C
         wechat_staff=wechat_staff,
         sms=sms,
         audit=AuditTrail(AuditEntryRepository(indexed)),
+        live_calls=live_calls,
     )
     return cast("Context", made)
 

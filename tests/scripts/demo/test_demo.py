@@ -80,7 +80,7 @@ def test_the_checks_of_this_page_agree_with_numbers_known_to_be_right() -> None:
         ("officers", 4),
         ("patients", 2),
         ("consult_types", 8),
-        ("consent_texts", 5),
+        ("consent_texts", 6),
     ],
 )
 def test_there_are_as_many_as_the_hospital_was_promised(name: DataName, count: int) -> None:
@@ -282,9 +282,16 @@ def test_consultation_types_are_in_order_and_all_offered() -> None:
     assert all(record["enabled"] is True for record in types)
 
 
-def test_the_five_consent_texts_are_whole_documents() -> None:
+def test_the_six_consent_texts_are_whole_documents() -> None:
     texts = {record["kind"]: record for record in read("consent_texts")}
-    assert list(texts) == ["consult_notice", "sensitive_data", "children", "service_terms", "privacy_policy"]
+    assert list(texts) == [
+        "consult_notice",
+        "sensitive_data",
+        "children",
+        "service_terms",
+        "privacy_policy",
+        "call_recording",
+    ]
     for record in texts.values():
         assert record["version"] == "2026-1"
         assert date.fromisoformat(record["effective_from"]) == date(2026, 1, 1)
@@ -299,6 +306,9 @@ def test_the_five_consent_texts_are_whole_documents() -> None:
         pytest.param("consult_notice", ["不构成诊断", "不开具处方", "120"], marks=pytest.mark.rule("R3-1")),
         pytest.param("sensitive_data", ["单独同意", "撤回同意", "第三方"], marks=pytest.mark.rule("R3-4")),
         pytest.param("children", ["不满十四周岁", "监护人", "不满六周岁"], marks=pytest.mark.rule("R3-3")),
+        pytest.param(
+            "call_recording", ["全程录音、录像", "正在录制", "不少于**三年**"], marks=pytest.mark.rule("R3-5")
+        ),
     ],
 )
 def test_a_consent_text_says_what_the_law_asks_to_be_said(kind: str, phrases: list[str]) -> None:

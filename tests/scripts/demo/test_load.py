@@ -27,7 +27,7 @@ async def test_demo_hospital_is_whole_and_loaded_once(ctx):
         "doctors": 30,
         "versions": 2,
         "consult_types": 8,
-        "consent_texts": 5,
+        "consent_texts": 6,
         "patients": 4,
         "ratings": 0,
         "accounts": 30 + 3 + 2 + 4 + 2,

@@ -1,0 +1,175 @@
+"""Two people talk in real browsers, through our server."""
+
+import asyncio
+import itertools
+import statistics
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import av
+import pytest
+import tornado.httpserver
+import tornado.netutil
+import tornado.web
+
+from rtc.compose import compose, pieces_of
+from tests.e2e.chromium import Page, chromium
+from tests.rtc.lossy import LossyLine
+from tests.rtc.peers import without_candidates
+from tests.rtc.rooms import Hall, hall
+from tests.rtc.samples import times
+
+PAGES = Path(__file__).parent
+ASK = {"audio": True, "video": {"width": 640, "height": 480, "frameRate": 20}}
+
+
+@asynccontextmanager
+async def pages(folder: Path, count: int) -> AsyncIterator[list[Page]]:
+    """So many browsers' tabs with the page of a call, from a place where cameras are allowed."""
+    [socket] = tornado.netutil.bind_sockets(0, "127.0.0.1")
+    files = [(r"/(.*)", tornado.web.StaticFileHandler, {"path": PAGES})]
+    server = tornado.httpserver.HTTPServer(tornado.web.Application(files))
+    server.add_socket(socket)
+    url = f"http://127.0.0.1:{socket.getsockname()[1]}/call.html"
+    try:
+        async with chromium(folder) as browser:
+            yield [await browser.open(url) for _ in range(count)]
+    finally:
+        server.stop()
+        await server.close_all_connections()
+
+
+async def enter(here: Hall, side, page: Page, generation: int = 1, ask=ASK) -> None:
+    """Offer and accept."""
+    await page.call("accept", await here.room.offer(side, generation, await page.call("offer", ask), ()))
+
+
+async def see_and_hear(*some: Page) -> None:
+    """All of them have a moving picture and sound of the other."""
+    await asyncio.gather(*(page.call(what) for page in some for what in ("moves", "sounds")))
+
+
+def test_two_browsers_see_and_hear_each_other_and_both_are_in_the_film(tmp_path):
+    async def talk():
+        async with hall(tmp_path / "recordings") as here, pages(tmp_path / "profile", 2) as (doctor, patient):
+            await enter(here, "doctor", doctor)
+            await enter(here, "patient", patient)
+            await see_and_hear(doctor, patient)
+            for page in (doctor, patient):
+                received = await page.call("received")
+                assert received["transport"]["srtpCipher"] == "SRTP_AEAD_AES_256_GCM"
+                assert received["video"]["packetsLost"] == 0
+                assert received["audio"]["packetsLost"] == 0
+            manifest = await here.room.close()
+            assert here.heard.named("failed", "recorder_failed") == []
+        [folder] = (tmp_path / "recordings").iterdir()
+        for segment in manifest.segments:
+            shown, heard = times(folder / segment.name, "video"), times(folder / segment.name, "audio")
+            assert len(shown) >= 10
+            assert abs(shown[-1] - heard[-1]) < 0.3
+        film = await compose(pieces_of([(manifest, folder)]), tmp_path / "film.mp4")
+        assert film.pictures == len(times(tmp_path / "film.mp4", "video"))
+
+    asyncio.run(talk())
+
+
+def test_a_browser_that_comes_back_from_another_place_goes_on(tmp_path):
+    async def talk():
+        async with hall(tmp_path / "recordings") as here, pages(tmp_path / "profile", 2) as (doctor, patient):
+            await enter(here, "doctor", doctor)
+            await enter(here, "patient", patient)
+            await see_and_hear(doctor, patient)
+            await enter(here, "doctor", doctor, generation=2)
+            await here.heard.until("connected", "doctor", 2)
+            await see_and_hear(doctor, patient)
+            assert (await patient.call("received"))["video"]["packetsLost"] == 0
+            manifest = await here.room.close()
+        assert {segment.name for segment in manifest.segments} >= {"doctor-1-1.webm", "doctor-2-1.webm"}
+
+    asyncio.run(talk())
+
+
+def onsets(path: Path) -> tuple[list[float], list[float]]:
+    """When a recording becomes white, and when it becomes loud, in seconds."""
+    white, loud = [], []
+    with av.open(str(path)) as file:
+        was = False
+        for frame in file.decode(video=0):
+            plane = frame.planes[0]
+            now = bytes(plane)[plane.line_size * (frame.height // 2) + frame.width // 2] > 128
+            if now and not was:
+                white.append(float(frame.time))
+            was = now
+    with av.open(str(path)) as file:
+        resampler, quiet_since = av.AudioResampler(format="s16", layout="mono", rate=48_000), 0.0
+        for frame in file.decode(audio=0):
+            at = float(frame.time)
+            frame.pts = None
+            for part in resampler.resample(frame):
+                for place, value in enumerate(memoryview(bytes(part.planes[0])[: 2 * part.samples]).cast("h")):
+                    if abs(value) > 3000:
+                        if at + place / 48_000 - quiet_since > 0.5:
+                            loud.append(at + place / 48_000)
+                        quiet_since = at + place / 48_000
+    return white, loud
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.03])
+def test_sound_and_picture_are_in_step_in_the_recording(tmp_path, loss):
+    async def talk():
+        async with (
+            hall(tmp_path / "recordings") as here,
+            LossyLine(loss, seed=4) as line,
+            pages(tmp_path / "profile", 2) as (doctor, patient),
+        ):
+            offered = without_candidates(await doctor.call("offer", "flashes"))
+            await doctor.call("accept", line.through(await here.room.offer("doctor", 1, offered, ())))
+            await enter(here, "patient", patient)
+            await asyncio.gather(doctor.call("moves"), patient.call("sounds"))
+            await here.heard.until("quality", "doctor", 1)
+            await here.heard.until("quality", "patient", 1)
+            manifest = await here.room.close()
+        [folder] = (tmp_path / "recordings").iterdir()
+        name = next(one.name for one in manifest.segments if one.side == "doctor")
+        white, loud = onsets(folder / name)
+        apart = [min((sound - sight for sound in loud), key=abs) for sight in white]
+        assert len(apart) >= 4
+        assert abs(statistics.median(apart)) <= 0.08, apart
+
+    asyncio.run(talk())
+
+
+@pytest.mark.parametrize("ask", [{"audio": True}], ids=["sound only"])
+def test_a_browser_without_a_camera_takes_part(tmp_path, ask):
+    async def talk():
+        async with hall(tmp_path / "recordings") as here, pages(tmp_path / "profile", 2) as (doctor, patient):
+            await enter(here, "doctor", doctor)
+            await enter(here, "patient", patient, ask=ask)
+            await asyncio.gather(doctor.call("sounds"), patient.call("sounds"))
+
+    asyncio.run(talk())
+
+
+def test_on_a_bad_line_pictures_come_whole_and_are_recorded_whole(tmp_path):
+    async def talk():
+        async with (
+            hall(tmp_path / "recordings") as here,
+            LossyLine(0.03, seed=3) as line,
+            pages(tmp_path / "profile", 2) as (doctor, patient),
+        ):
+            offered = without_candidates(await doctor.call("offer", ASK))
+            await doctor.call("accept", line.through(await here.room.offer("doctor", 1, offered, ())))
+            await enter(here, "patient", patient)
+            await see_and_hear(doctor, patient)
+            while line.lost < 20:  # noqa: ASYNC110 -- of what two browsers send
+                await asyncio.sleep(0.05)
+            received = await patient.call("received")
+            assert received["video"]["framesDecoded"] > 20
+            manifest = await here.room.close()
+        [folder] = (tmp_path / "recordings").iterdir()
+        [segment] = [one for one in manifest.segments if one.side == "doctor"]
+        shown = times(folder / segment.name, "video")
+        assert max(after - before for before, after in itertools.pairwise(shown)) < 1
+
+    asyncio.run(talk())

@@ -1,0 +1,101 @@
+"""One participant's connection."""
+
+import asyncio
+
+import pytest
+
+from rtc.ice import read_offer
+from rtc.leg import Leg
+from rtc.media import IceServer, OfferRefused
+from tests.rtc.offers import UNREADABLE
+from tests.rtc.peers import LOOPBACK, Peer
+
+pytestmark = pytest.mark.gen_test(timeout=30)
+
+
+class Told:
+    """What a leg tells its room."""
+
+    def __init__(self):
+        self.began, self.broke = asyncio.Event(), asyncio.Event()
+        self.reason = None
+
+    def leg(self, ice_servers=()):
+        return Leg("doctor", 1, ice_servers, began=lambda leg: self.began.set(), broke=self._break)
+
+    def _break(self, leg, reason):
+        assert self.reason is None
+        self.reason = reason
+        self.broke.set()
+
+
+async def answered(leg, peer, addresses=LOOPBACK):
+    answer = await leg.answer(read_offer(await peer.offer(), "video"), None, addresses)
+    await peer.accept(answer)
+    return answer
+
+
+async def test_the_library_sends_and_receives_no_media_itself():
+    told, peer = Told(), Peer()
+    leg = told.leg()
+    answer = await answered(leg, peer)
+    await asyncio.wait_for(told.began.wait(), 20)
+    assert "a=setup:passive" in answer
+    assert leg.kinds == {"audio", "video"}
+    assert {kind: codec.name for kind, codec in leg.preferred.items()} == {"audio": "opus", "video": "vp8"}
+    for transceiver in leg._connection.getTransceivers():
+        assert not transceiver.sender._RTCRtpSender__started
+        assert not transceiver.receiver._RTCRtpReceiver__started
+    assert leg.wire.received > 0
+    await leg.close()
+    await leg.close()
+    assert told.reason is None
+    await peer.close()
+
+
+async def test_a_client_that_ends_the_connection_is_told_once():
+    told, peer = Told(), Peer()
+    leg = told.leg()
+    await answered(leg, peer)
+    await asyncio.wait_for(told.began.wait(), 20)
+    await peer.close()
+    await asyncio.wait_for(told.broke.wait(), 20)
+    assert told.reason == "connection_closed"
+    await leg.close()
+
+
+@pytest.mark.parametrize(("sdp", "reason"), UNREADABLE.items(), ids=range(len(UNREADABLE)))
+async def test_what_only_the_library_finds_is_refused_too(sdp, reason):
+    leg = Told().leg()
+    with pytest.raises(OfferRefused) as refusal:
+        await leg.answer(read_offer(sdp, "video"), None, LOOPBACK)
+    assert refusal.value.reason == reason
+    await leg.close()
+
+
+async def test_a_machine_without_an_address_is_unreachable():
+    leg, peer = Told().leg(), Peer()
+    with pytest.raises(OfferRefused, match="unreachable"):
+        await answered(leg, peer, ())
+    await leg.close()
+    await peer.close()
+
+
+async def test_servers_that_do_not_answer_do_not_hold_up_the_answer():
+    """Port 9 of the loopback interface: nobody is there."""
+    leg, peer = (
+        Told().leg([IceServer(("stun:127.0.0.1:9",)), IceServer(("turn:127.0.0.1:9",), "user", "secret")]),
+        Peer(),
+    )
+    begun = asyncio.get_running_loop().time()
+    await answered(leg, peer)
+    assert asyncio.get_running_loop().time() - begun < 8
+    await leg.close()
+    await peer.close()
+
+
+async def test_a_leg_that_was_never_answered_closes():
+    leg = Told().leg()
+    await leg.add_candidates([{"candidate": "x"}])
+    await leg.close()
+    assert leg.wire is None
