@@ -3,11 +3,13 @@
 import asyncio
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rtc.ice import read_offer
 from rtc.leg import Leg
 from rtc.media import IceServer, OfferRefused
-from tests.rtc.offers import UNREADABLE
+from tests.rtc.offers import CANDIDATE, GOOD, UNREADABLE, text
 from tests.rtc.peers import LOOPBACK, Peer
 
 pytestmark = pytest.mark.gen_test(timeout=30)
@@ -71,6 +73,33 @@ async def test_what_only_the_library_finds_is_refused_too(sdp, reason):
         await leg.answer(read_offer(sdp, "video"), None, LOOPBACK)
     assert refusal.value.reason == reason
     await leg.close()
+
+
+LINES = st.sampled_from(GOOD).flatmap(
+    lambda line: st.integers(0, len(line)).map(lambda place: line[:place] + "9") | st.just(line)
+) | st.sampled_from([CANDIDATE, "a=candidate:x", "a=extmap:1 x", "a=rtcp-fb:* nack", "a=ssrc:9", "a=simulcast:send 1;2"])
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(1, len(GOOD)), st.integers(0, 3), st.lists(LINES, max_size=4))
+def test_an_offer_that_was_tampered_with_is_answered_or_refused_and_leaves_nothing(place, removed, added):
+    sdp = text(*GOOD[:place], *added, *GOOD[place + removed :])
+
+    async def answer():
+        leg = Told().leg()
+        try:
+            assert "a=setup:passive" in await leg.answer(read_offer(sdp, "video"), None, LOOPBACK)
+        except OfferRefused as refusal:
+            assert refusal.reason.isascii()
+        await leg.close()
+        await asyncio.sleep(0)
+        return [task for task in asyncio.all_tasks() if task is not asyncio.current_task() and not task.done()]
+
+    with asyncio.Runner() as runner:
+        failures = []
+        runner.get_loop().set_exception_handler(lambda loop, context: failures.append(context))
+        assert runner.run(answer()) == []
+    assert failures == []
 
 
 async def test_a_machine_without_an_address_is_unreachable():
