@@ -1,6 +1,7 @@
 """One participant's connection."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from rtc.ice import read_offer
 from rtc.leg import Leg
 from rtc.media import IceServer, OfferRefused
+from tests.im.house import until
 from tests.rtc.offers import CANDIDATE, GOOD, UNREADABLE, text
 from tests.rtc.peers import LOOPBACK, Peer
 
@@ -77,7 +79,9 @@ async def test_what_only_the_library_finds_is_refused_too(sdp, reason):
 
 LINES = st.sampled_from(GOOD).flatmap(
     lambda line: st.integers(0, len(line)).map(lambda place: line[:place] + "9") | st.just(line)
-) | st.sampled_from([CANDIDATE, "a=candidate:x", "a=extmap:1 x", "a=rtcp-fb:* nack", "a=ssrc:9", "a=simulcast:send 1;2"])
+) | st.sampled_from(
+    [CANDIDATE, "a=candidate:x", "a=extmap:1 x", "a=rtcp-fb:* nack", "a=ssrc:9", "a=simulcast:send 1;2"]
+)
 
 
 @settings(max_examples=80, deadline=None)
@@ -87,10 +91,8 @@ def test_an_offer_that_was_tampered_with_is_answered_or_refused_and_leaves_nothi
 
     async def answer():
         leg = Told().leg()
-        try:
+        with suppress(OfferRefused):
             assert "a=setup:passive" in await leg.answer(read_offer(sdp, "video"), None, LOOPBACK)
-        except OfferRefused as refusal:
-            assert refusal.reason.isascii()
         await leg.close()
         await asyncio.sleep(0)
         return [task for task in asyncio.all_tasks() if task is not asyncio.current_task() and not task.done()]
@@ -116,11 +118,13 @@ async def test_servers_that_do_not_answer_do_not_hold_up_the_answer():
         Told().leg([IceServer(("stun:127.0.0.1:9",)), IceServer(("turn:127.0.0.1:9",), "user", "secret")]),
         Peer(),
     )
+    alive = asyncio.all_tasks()
     begun = asyncio.get_running_loop().time()
     await answered(leg, peer)
     assert asyncio.get_running_loop().time() - begun < 8
     await leg.close()
     await peer.close()
+    await until(lambda: asyncio.all_tasks() <= alive)
 
 
 async def test_a_leg_that_was_never_answered_closes():
@@ -128,3 +132,11 @@ async def test_a_leg_that_was_never_answered_closes():
     await leg.add_candidates([{"candidate": "x"}])
     await leg.close()
     assert leg.wire is None
+
+
+async def test_a_client_that_never_comes_leaves_nothing_once_it_was_given_up():
+    leg, peer, alive = Told().leg(), Peer(), asyncio.all_tasks()
+    await leg.answer(read_offer(await peer.offer(), "video"), None, LOOPBACK)
+    await leg.close()
+    await peer.close()
+    await until(lambda: asyncio.all_tasks() <= alive)
