@@ -2,7 +2,7 @@
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -379,6 +379,13 @@ async def _vendors(settings: Settings, clock: Clock, redis: Any, closers: list[C
     return {**made, **await _mini_programs(settings, redis, closers)}
 
 
+# Only patients are called.
+_MESSAGES_TO: Final[Mapping[str, Sequence[WeChatTemplate]]] = {
+    "patient": (WeChatTemplate.NOTICE, WeChatTemplate.CALL),
+    "staff": (WeChatTemplate.NOTICE,),
+}
+
+
 async def _mini_programs(settings: Settings, redis: Any, closers: list[Closer]) -> dict[str, Any]:
     """What each of the two mini-programs offers, over one connection and one access token."""
     wechat = vendor_file(settings.wechat_file, ("patient", "staff"))
@@ -392,7 +399,8 @@ async def _mini_programs(settings: Settings, redis: Any, closers: list[Closer]) 
         closers.append(calls.close)
         made[name] = WeChatLoginClient(calls)
         templates = {
-            template: _wechat_template(settings.wechat_file, wechat, audience, template) for template in WeChatTemplate
+            template: _wechat_template(settings.wechat_file, wechat, audience, template)
+            for template in _MESSAGES_TO[audience]
         }
         made[f"{audience}_messages"] = WeChatMessageClient(calls, templates)
     return made

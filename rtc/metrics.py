@@ -12,4 +12,8 @@ RELEASED = Counter("rtc_released_total", "Calls set free because their media pro
 RECORDER_FAULTS = Counter(
     "rtc_recorder_faults_total", "Recorders that broke and went on in a new segment, or could not begin"
 )
-INVITATIONS = Counter("rtc_invitations_total", "Links to absent patients, by outcome", ["outcome"])
+INVITATIONS = Counter(
+    "rtc_invitations_total",
+    "Messages to absent patients, by channel and outcome",
+    ["channel", "outcome"],
+)
