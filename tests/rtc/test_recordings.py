@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from rtc import manifests
+from rtc.digests import digest
 from rtc.manifests import Draft, Unfinished
 from rtc.media import Manifest, Moment
 from rtc.recordings import Recordings
 from rtc.room import open_rooms
-from rtc.segments import digest
 from tests.rtc.rooms import Heard
 from tests.rtc.samples import times
 
