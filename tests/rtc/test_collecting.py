@@ -18,6 +18,8 @@ from storage.mongo import ConnectionFailure
 from tests.rtc.calling import until
 from tests.rtc.samples import sound
 from tests.rtc.stored import write_segment
+from tests.rtc.test_recordings import killed_after
+from tests.storage.test_calls import a_call
 
 pytestmark = pytest.mark.gen_test(timeout=30)
 
@@ -151,6 +153,23 @@ async def test_a_room_that_is_still_open_keeps_the_recording_from_being_whole(ca
     await collector.collect()
     call = await calling.stored(call_id)
     assert (parts.is_collected(call), call["film"], folder.exists()) == (False, None, True)
+
+
+@pytest.mark.rule("R5-2")
+async def test_what_a_process_that_was_killed_had_written_comes_into_the_store(
+    calling, recordings, collector, tmp_path
+):
+    over = {"status": "ended", "deadline_at": None, "started_at": None}
+    over |= {"live_visit": None, "live_doctor": None, "live_patient": None}
+    await calling.ctx.calls.add({**a_call("call"), **over})
+    await killed_after(tmp_path / "recordings", 2.5)
+    await collector.collect()
+    ((room, part),) = (await calling.stored("call"))["recordings"].items()
+    (segment,) = part["segments"]
+    stored = await calling.ctx.files.read(parts.file_of("call", room, segment["name"]))
+    await calling.ctx.store.db["calls"].delete_one({"_id": "call"})
+    assert (segment["side"], segment["generation"], segment["duration"] > 0.5) == ("doctor", 3, True)
+    assert (segment["size"], segment["sha256"]) == (len(stored), hashlib.sha256(stored).hexdigest())
 
 
 async def test_while_the_store_is_away_all_stays_and_it_is_tried_again(
