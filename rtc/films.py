@@ -67,6 +67,9 @@ async def _try(ctx: "Context", call: Call) -> bool:
         return False
     if film["claim"] is not None:  # whoever had it died, perhaps with a film in the store that nobody knows of
         await ctx.files.delete(parts.film_of(call["_id"], film["claim"]))
+    if film["attempts"] >= MAX_ATTEMPTS:
+        await _failed(ctx, call, token, CompositionFailed("its makers died"))
+        return False
     try:
         async with _renewed(ctx, call["_id"], token):
             values = await _make(ctx, call, token)

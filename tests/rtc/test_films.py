@@ -142,6 +142,15 @@ async def test_the_film_of_a_worker_that_was_killed_is_made_by_another(calling, 
     assert await calling.ctx.files.sizes([parts.film_of(call_id, dead), film["file"]]) == {film["file"]: 4}
 
 
+async def test_a_film_that_kills_its_makers_is_given_up(calling, case, tmp_path, made):
+    call_id = await collected(calling, case, tmp_path, "doctor-1-1.webm")
+    dead = {"film.attempts": MAX_ATTEMPTS, "film.claim": "dead"}
+    await calling.ctx.store.db["calls"].update_one({"_id": call_id}, {"$set": dead})
+    assert await films.compose_due(calling.ctx) == 0
+    film = await film_of(calling, call_id)
+    assert (made, film["next_at"], film["error"]) == ([], None, "CompositionFailed")
+
+
 async def test_of_two_workers_one_makes_the_film(calling, case, tmp_path, made):
     call_id = await collected(calling, case, tmp_path, "doctor-1-1.webm")
     call = await calling.stored(call_id)
