@@ -32,11 +32,13 @@ FORMS: Final[Mapping[str, str]] = {
     "status": "waiting",
     "parent": "110000",
     "conversation": "0" * 26,
+    "call": "0" * 26,
+    "actor": "system",
+    "act": "visit.read",
+    "subject": "visit:0",
+    "variant": "film",
     "media": "0" * 26,
     "device": "marked",
-    "actor": "marked",
-    "act": "visit.read",
-    "subject": "visit:marked",
 }
 DAY: Final = "2001-01-01"
 SPAN: Final[Mapping[str, str]] = {"from": f"{DAY}T00:00:00Z", "to": f"{DAY}T23:59:59Z"}
