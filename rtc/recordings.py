@@ -54,7 +54,8 @@ class Recordings:
         return await self._threads.handle(self._unlocked)
 
     def _unlocked(self) -> list[Path]:
-        return sorted(folder for folder in self._folders() if _is_unlocked(folder))
+        # To try the lock of a folder in the making would keep its own process from taking it.
+        return sorted(one for one in self._folders() if not _may_be_in_the_making(one) and _is_unlocked(one))
 
     def _folders(self) -> list[Path]:
         return [one for one in self._root.iterdir() if one.is_dir()] if self._root.is_dir() else []
@@ -89,10 +90,17 @@ class Recordings:
             os.close(lock)
 
 
+def _may_be_in_the_making(folder: Path) -> bool:
+    try:
+        return not (folder / manifests.NAME).exists() and time.time() - folder.stat().st_mtime < _YOUNG_SECONDS
+    except FileNotFoundError:  # it was handed over meanwhile
+        return False
+
+
 def _cleared(folder: Path) -> bool:
     if _files(folder):
         return False
-    if time.time() - folder.stat().st_mtime < _YOUNG_SECONDS:
+    if _may_be_in_the_making(folder):
         raise BlockingIOError("a folder in the making")
     lock = lock_folder(folder)
     try:

@@ -191,6 +191,7 @@ async def test_a_folder_without_a_recording_is_taken_away_unless_it_may_just_be_
     assert not await recordings.clear(kept.folder)
     empty = tmp_path / "recordings" / "empty"
     empty.mkdir()
+    assert await recordings.left_behind() == [kept.folder]
     with pytest.raises(BlockingIOError):
         await recordings.clear(empty)
     assert empty.exists()
