@@ -9,35 +9,21 @@ from pathlib import Path
 
 import av
 import pytest
-import tornado.httpserver
-import tornado.netutil
-import tornado.web
 
 from rtc.compose import compose, pieces_of
 from tests.e2e.chromium import Page, chromium
+from tests.e2e.pages import ASK, served
 from tests.rtc.lossy import LossyLine
 from tests.rtc.peers import without_candidates
 from tests.rtc.rooms import Hall, hall
 from tests.rtc.samples import times
 
-PAGES = Path(__file__).parent
-ASK = {"audio": True, "video": {"width": 640, "height": 480, "frameRate": 20}}
-
 
 @asynccontextmanager
 async def pages(folder: Path, count: int) -> AsyncIterator[list[Page]]:
-    """So many browsers' tabs with the page of a call, from a place where cameras are allowed."""
-    [socket] = tornado.netutil.bind_sockets(0, "127.0.0.1")
-    files = [(r"/(.*)", tornado.web.StaticFileHandler, {"path": PAGES})]
-    server = tornado.httpserver.HTTPServer(tornado.web.Application(files))
-    server.add_socket(socket)
-    url = f"http://127.0.0.1:{socket.getsockname()[1]}/call.html"
-    try:
-        async with chromium(folder) as browser:
-            yield [await browser.open(url) for _ in range(count)]
-    finally:
-        server.stop()
-        await server.close_all_connections()
+    """So many browsers' tabs with the page of a call."""
+    async with served() as here, chromium(folder) as browser:
+        yield [await browser.open(f"{here.origin}/call.html") for _ in range(count)]
 
 
 async def enter(here: Hall, side, page: Page, generation: int = 1, ask=ASK) -> None:
