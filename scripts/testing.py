@@ -28,7 +28,7 @@ class SystemSuite:
 
 SUITES: Final = (
     SystemSuite("browser", "tests/e2e", ("chromium",), ("chromium", "fonts-noto-cjk")),
-    SystemSuite("relay", "tests/relay", ("turnserver",), ("coturn",)),
+    SystemSuite("relay", "tests/relay", ("chromium", "turnserver"), ("chromium", "coturn")),
 )
 
 

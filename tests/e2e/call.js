@@ -1,9 +1,9 @@
 const BUNDLED = {bundlePolicy: 'max-bundle'};
-let connection;
+let connection, flashing;
 
 // Camera and microphone, or `flashes`.
 async function source(ask) {
-  return ask === 'flashes' ? flashes() : navigator.mediaDevices.getUserMedia(ask);
+  return ask === 'flashes' ? flashing ??= await flashes() : navigator.mediaDevices.getUserMedia(ask);
 }
 
 // A new connection that sends this stream and shows what comes; it replaces the one before.
@@ -51,6 +51,19 @@ async function flashes() {
   };
   paint();
   return new MediaStream([...canvas.captureStream(30).getVideoTracks(), ...ear.stream.getAudioTracks()]);
+}
+
+// So many seconds of `flashes` as this browser itself has them, as a WebM file in base64.
+async function own(seconds) {
+  const recorder = new MediaRecorder(await source('flashes'), {mimeType: 'video/webm;codecs=vp8,opus'});
+  const parts = [];
+  recorder.ondataavailable = ({data}) => parts.push(data);
+  const stopped = new Promise(done => { recorder.onstop = done; });
+  recorder.start();
+  setTimeout(() => recorder.stop(), 1000 * seconds);
+  await stopped;
+  const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+  return btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join(''));
 }
 
 async function accept(sdp) {
@@ -104,4 +117,13 @@ async function still() {
     seen = video.packetsReceived;
     await new Promise(done => setTimeout(done, 500));
   }
+}
+
+// How this side reaches the server: the kind of its candidate, and the ICE server that gave it.
+async function path() {
+  const stats = await connection.getStats();
+  const {transport} = await received();
+  const {candidateType, url} = stats.get(stats.get(transport.selectedCandidatePairId).localCandidateId);
+  const [server] = connection.getConfiguration().iceServers;
+  return {type: candidateType, url, username: server?.username};
 }

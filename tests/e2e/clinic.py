@@ -74,7 +74,10 @@ class Clinic:
         found: list[tuple[Manifest, Path]] = []
 
         async def all_last_a_second() -> bool:
-            found[:] = await self._copied(call, into / secrets.token_hex(4), threads)
+            try:
+                found[:] = await self._copied(call, into / secrets.token_hex(4), threads)
+            except (OSError, ValueError):  # a folder that has no manifest yet, or is handed over just now
+                return False
             lasting = [one for manifest, _ in found for one in manifest.segments if one.duration >= 1]
             return {f"{one.side}-{one.generation}" for one in lasting} >= set(segments)
 
@@ -199,7 +202,9 @@ async def talking(clinic: Clinic, profile: Path) -> AsyncIterator[Talk]:
 
 def require_plays(parts: Sequence[tuple[Manifest, Path]], *segments: str) -> None:
     """The recording consists of these segments, and in each pictures and sounds can be decoded."""
-    found = {f"{one.side}-{one.generation}": folder / one.name for manifest, folder in parts for one in manifest.segments}
+    found = {
+        f"{one.side}-{one.generation}": folder / one.name for manifest, folder in parts for one in manifest.segments
+    }
     assert sorted(found) == sorted(segments)
     for name, path in found.items():
         for kind in ("video", "audio"):

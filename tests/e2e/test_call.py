@@ -1,6 +1,7 @@
 """Two people talk in real browsers, through our server."""
 
 import asyncio
+import base64
 import itertools
 import statistics
 from collections.abc import AsyncIterator
@@ -17,6 +18,10 @@ from tests.rtc.lossy import LossyLine
 from tests.rtc.peers import without_candidates
 from tests.rtc.rooms import Hall, hall
 from tests.rtc.samples import times
+
+OWN_SECONDS = 5
+IN_STEP_SECONDS = 0.08
+WINDOWS = 5
 
 
 @asynccontextmanager
@@ -101,27 +106,54 @@ def onsets(path: Path) -> tuple[list[float], list[float]]:
     return white, loud
 
 
+def behind(path: Path) -> list[float]:
+    """By how many seconds each sound of `flashes` comes after its picture."""
+    white, loud = onsets(path)
+    return [min((sound - sight for sound in loud), key=abs) for sight in white]
+
+
+async def freezes_in_windows(here: Hall, page: Page, *, until_none: bool) -> list[int]:
+    """How often the doctor's picture froze on this page in each 5 s, after the first 5, one of them at least.
+
+    A busy machine freezes pictures too: `until_none` looks on, up to five times, until none did.
+    """
+    counts: list[int] = []
+    for window in range(1, WINDOWS + 2):
+        await here.heard.until_told(window, "quality", "doctor", 1)
+        counts.append((await page.call("received"))["video"]["freezeCount"])
+        if len(counts) > 1 and (not until_none or counts[-1] == counts[-2]):
+            break
+    return [after - before for before, after in itertools.pairwise(counts)]
+
+
 @pytest.mark.parametrize("loss", [0.0, 0.03])
-def test_sound_and_picture_are_in_step_in_the_recording(tmp_path, loss):
+def test_sound_and_picture_are_in_step_all_through_the_recording(tmp_path, figure, loss):
     async def talk():
         async with (
             hall(tmp_path / "recordings") as here,
             LossyLine(loss, seed=4) as line,
             pages(tmp_path / "profile", 2) as (doctor, patient),
         ):
+            (tmp_path / "own.webm").write_bytes(base64.b64decode(await doctor.call("own", OWN_SECONDS)))
             offered = without_candidates(await doctor.call("offer", "flashes"))
             await doctor.call("accept", line.through(await here.room.offer("doctor", 1, offered, ())))
             await enter(here, "patient", patient)
             await asyncio.gather(doctor.call("moves"), patient.call("sounds"))
-            await here.heard.until("quality", "doctor", 1)
-            await here.heard.until("quality", "patient", 1)
+            freezes = await freezes_in_windows(here, patient, until_none=loss == 0)
             manifest = await here.room.close()
+        own = statistics.median(behind(tmp_path / "own.webm"))
         [folder] = (tmp_path / "recordings").iterdir()
         name = next(one.name for one in manifest.segments if one.side == "doctor")
-        white, loud = onsets(folder / name)
-        apart = [min((sound - sight for sound in loud), key=abs) for sight in white]
-        assert len(apart) >= 4
-        assert abs(statistics.median(apart)) <= 0.08, apart
+        apart = [one - own for one in behind(folder / name)]
+        assert len(apart) >= 8
+        third = len(apart) // 3
+        parts = [statistics.median(part) for part in (apart[:third], apart[third:-third], apart[-third:])]
+        worst = max(map(abs, parts))
+        figure(f"seconds between sound and picture with {loss:.0%} loss ({IN_STEP_SECONDS})", worst)
+        assert worst <= IN_STEP_SECONDS, (own, apart)
+        if loss == 0:
+            assert freezes[-1] == 0
+            figure("freezes without loss (0 on an idle machine)", sum(freezes))
 
     asyncio.run(talk())
 
