@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from scripts.acting import until
 from tests.e2e.clinic import require_plays, talking
 from tests.rtc.lossy import LossyLine
 
@@ -40,6 +41,12 @@ def test_a_doctor_calls_they_see_and_hear_each_other_hang_up_and_the_chat_keeps_
                     message["body"] | {"card": "call_record", "call": talk.call, "reason": "hangup"} == message["body"]
                 )
             assert await talk.states() == [["connecting", "active", "ended"]] * 2
+
+            async def both_segments_are_kept():
+                recorded = (await talk.stage.doctor.get(f"/calls/{talk.call}"))["recorded"]
+                return (recorded["segments"], recorded["faults"]) == (2, 0)
+
+            await until(both_segments_are_kept)
 
     runner.run(visit())
 
