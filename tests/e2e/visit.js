@@ -98,16 +98,20 @@ function follow(shown) {
     stream.getTracks().forEach(track => track.stop());
     return;
   }
-  const own = call.members.find(member => member.account === account);
-  if (['none', 'lost'].includes(own.leg)) talk();
+  if (isMissing()) talk();
 }
 
-// Offer until somebody answers. Only the answer names the ICE servers: candidates are gathered after it, and follow.
+// Whether the own leg is to be offered.
+function isMissing() {
+  return ['none', 'lost'].includes(call.members.find(member => member.account === account).leg);
+}
+
+// Offer until somebody answers and has not gone meanwhile. Only the answer names the ICE servers: candidates are gathered after it, and follow.
 async function talk() {
   if (offering) return;
   offering = true;
   try {
-    while (call.state !== 'ended' && socket.readyState === WebSocket.OPEN && !await offered())
+    while (call.state !== 'ended' && socket.readyState === WebSocket.OPEN && (!await offered() || isMissing()))
       await new Promise(done => setTimeout(done, AGAIN_MS));
   } finally {
     offering = false;
