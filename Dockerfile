@@ -12,7 +12,7 @@ RUN python -m venv /opt/hospital \
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --no-create-home hospital \
-    && install --directory --owner hospital /var/lib/hospital/recordings
+    && install --directory --owner hospital /var/lib/hospital/recordings /var/lib/hospital/films
 COPY --from=build /opt/hospital /opt/hospital
 ENV PATH=/opt/hospital/bin:$PATH PYTHONUNBUFFERED=1 PRODUCTION=true STAFF_SECOND_FACTOR=required LISTEN_HOST=0.0.0.0 LISTEN_PORT=8080
 WORKDIR /srv

@@ -2,7 +2,7 @@
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -63,6 +63,7 @@ from integrations.wechat_pay.config import WeChatPayConfig
 from integrations.wechat_pay.gateway import WeChatPay
 from rtc import handlers as call_handlers
 from rtc import jobs as call_jobs
+from rtc.collecting import Collector, Folders
 from rtc.commands import COMMANDS as CALL_COMMANDS
 from rtc.commands import EVENTS as CALL_EVENTS
 from rtc.live import LiveCalls
@@ -205,10 +206,11 @@ def socket_document() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Media:
-    """The media half of calls: what makes rooms, and what ends its threads once they are closed."""
+    """The media half of calls: what makes rooms, what ends its threads once they are closed, where recordings lie."""
 
     open_room: OpenRoom
     close: Closer
+    recordings: Folders | None = None
 
 
 def media(settings: Settings) -> Media:
@@ -218,15 +220,21 @@ def media(settings: Settings) -> Media:
     except ModuleNotFoundError as error:
         raise BadSettings(f"this installation carries no media of calls: {error.name} is missing") from error
     own = threads.Threads()
-    open_room = room.open_rooms(recordings.Recordings(Path(settings.recordings_dir), own))
-    return Media(open_room, partial(asyncio.to_thread, own.close))
+    folders = recordings.Recordings(Path(settings.recordings_dir), own)
+    return Media(room.open_rooms(folders), partial(asyncio.to_thread, own.close), folders)
 
 
 async def serve_media(hospital: Hospital, made: Media) -> None:
     """Let this process carry calls; they are left in order before the stores are let go of."""
     worker = Worker(hospital.ctx, made.open_room)
     await worker.start()
-    hospital.closers += [made.close, worker.stop]
+    hospital.closers.append(made.close)
+    if made.recordings is not None:
+        collector = Collector(hospital.ctx, made.recordings)
+        await collector.start()
+        worker.on_closed = collector.wake
+        hospital.closers.append(collector.stop)
+    hospital.closers.append(worker.stop)
 
 
 async def open_hospital(settings: Settings, *, clock: Clock | None = None) -> Hospital:
@@ -379,6 +387,13 @@ async def _vendors(settings: Settings, clock: Clock, redis: Any, closers: list[C
     return {**made, **await _mini_programs(settings, redis, closers)}
 
 
+# Only patients are called.
+_MESSAGES_TO: Final[Mapping[str, Sequence[WeChatTemplate]]] = {
+    "patient": (WeChatTemplate.NOTICE, WeChatTemplate.CALL),
+    "staff": (WeChatTemplate.NOTICE,),
+}
+
+
 async def _mini_programs(settings: Settings, redis: Any, closers: list[Closer]) -> dict[str, Any]:
     """What each of the two mini-programs offers, over one connection and one access token."""
     wechat = vendor_file(settings.wechat_file, ("patient", "staff"))
@@ -392,7 +407,8 @@ async def _mini_programs(settings: Settings, redis: Any, closers: list[Closer]) 
         closers.append(calls.close)
         made[name] = WeChatLoginClient(calls)
         templates = {
-            template: _wechat_template(settings.wechat_file, wechat, audience, template) for template in WeChatTemplate
+            template: _wechat_template(settings.wechat_file, wechat, audience, template)
+            for template in _MESSAGES_TO[audience]
         }
         made[f"{audience}_messages"] = WeChatMessageClient(calls, templates)
     return made

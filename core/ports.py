@@ -197,19 +197,25 @@ class WeChatTemplate(StrEnum):
     """What a subscribe message says; each names a template of the mini-program."""
 
     NOTICE = "notice"
+    CALL = "call"
 
 
 # The values that we can put into a template's places.
 WECHAT_VALUES: Final[Mapping[WeChatTemplate, frozenset[str]]] = {
-    WeChatTemplate.NOTICE: frozenset({"matter", "hint", "at"})
+    WeChatTemplate.NOTICE: frozenset({"matter", "hint", "at"}),
+    WeChatTemplate.CALL: frozenset({"matter", "hint", "at"}),
 }
 
 
 class WeChatMessages(Protocol):
     """Subscribe messages of a mini-program. One per mini-program."""
 
-    async def send(self, openid: str, template: WeChatTemplate, values: Mapping[str, str], *, visit: str) -> None:
-        """Send once a message that opens the visit. Not idempotent, and each message uses up one permission.
+    async def send(
+        self, openid: str, template: WeChatTemplate, values: Mapping[str, str], *, query: Mapping[str, str]
+    ) -> None:
+        """Send once a message that opens the template's page with this query.
+
+        Not idempotent, and each message uses up one permission.
 
         `Rejected` when the user allows none. `NotSent`: nothing was sent. Any other `Unavailable`: perhaps it was.
         """

@@ -5,6 +5,7 @@ encoded once and the bytes shared by all sockets they go to.
 """
 
 import json
+import math
 import re
 import struct
 from collections.abc import Sequence
@@ -99,7 +100,7 @@ def refusal(request: str, error: AppError) -> bytes:
     """A request's refusal; `retry_after_ms` only where waiting helps."""
     said: dict[str, Any] = {"code": error.code, "message": error.detail}
     if error.retry_after is not None:
-        said["retry_after_ms"] = round(error.retry_after * 1000)
+        said["retry_after_ms"] = math.ceil(error.retry_after * 1000)
     return _encode({"re": request, "ok": False, "error": said}).encode()
 
 

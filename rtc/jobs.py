@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.accounts import tickets
 from core.jobs import DutyFunction
-from rtc import invitations, owners, states, steps, views
+from core.policy import HOUR
+from rtc import films, invitations, owners, reconciling, states, steps, views
 from storage.calls import Call
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 # Who stored a move tells of it at once; a duty that is run later than this finds that nobody may have.
 TOLD_WITHIN: Final = timedelta(seconds=1)
+# Between two looks for films to make; one that is being made holds up the others of this worker alone.
+FILM_SECONDS: Final = 10
 
 
 async def ring(ctx: "Context", call: Call) -> None:
@@ -30,6 +33,7 @@ async def conclude(ctx: "Context", call: Call) -> None:
         await steps.tell(ctx, call)
     await tickets.close_call(ctx, account_id=call["patient_account"], call=call["_id"])
     await tickets.close_call(ctx, account_id=call["doctor_id"], call=call["_id"])
+    await films.settle(ctx, call["_id"])
 
 
 async def deadline(ctx: "Context", call: Call) -> None:
@@ -40,4 +44,8 @@ async def deadline(ctx: "Context", call: Call) -> None:
 
 DUTIES: Final[dict[str, DutyFunction]] = {"call.ring": ring, "call.conclude": conclude}
 DEADLINES: Final[dict[str, DutyFunction]] = {"calls": deadline}
-PERIODIC: Final[list[tuple[int, Callable[["Context"], Awaitable[Any]]]]] = [(1, owners.release_lost)]
+PERIODIC: Final[list[tuple[int, Callable[["Context"], Awaitable[Any]]]]] = [
+    (1, owners.release_lost),
+    (FILM_SECONDS, films.compose_due),
+    (HOUR, reconciling.reconcile),
+]

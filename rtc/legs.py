@@ -4,7 +4,7 @@ Every change here is bound to the process that tells it: one that has been given
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import WrongState
 from rtc import metrics, states, steps
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from core.context import Context
 
 # A call has two legs and two members: who is overtaken this often is told so.
-TRIES = 20
+TRIES: Final = 20
 
 
 async def claim(ctx: "Context", call_id: str, *, seen: str | None, process: str) -> Call | None:

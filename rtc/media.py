@@ -110,6 +110,10 @@ class RoomEvents(Protocol):
 class Room(Protocol):
     """The two legs of one live call in this process, and their recording."""
 
+    @property
+    def id(self) -> str:
+        """Tells its recording from those of the call's other rooms."""
+
     async def offer(self, side: Side, generation: int, sdp: str, ice_servers: Sequence[IceServer]) -> str:
         """The answer to a client's offer; a higher generation replaces the leg, a lower one is `OfferRefused`."""
 

@@ -16,10 +16,11 @@ import structlog
 
 from core import tasks
 from rtc.clocks import LegClock
+from rtc.digests import digest
 from rtc.manifests import Unfinished
 from rtc.media import Moment, Segment, Side
 from rtc.recording import Recording
-from rtc.segments import SUFFIXES, Sample, SegmentFile, digest
+from rtc.segments import SUFFIXES, Sample, SegmentFile
 
 log = structlog.get_logger()
 

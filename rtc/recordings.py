@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -16,10 +17,11 @@ from typing import Final
 import structlog
 
 from rtc import manifests
+from rtc.digests import digest
 from rtc.manifests import Unfinished
 from rtc.media import Manifest, Segment, Side
 from rtc.recording import Recording, lock_folder
-from rtc.segments import SUFFIXES, digest, length_of
+from rtc.segments import SUFFIXES, length_of
 from rtc.threads import Threads
 
 log = structlog.get_logger()
@@ -29,6 +31,8 @@ Store = Callable[[str, Path], Awaitable[None]]
 _CALL: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # Matroska files of at least a header: shorter ones never got a frame.
 _NAME: Final = re.compile(r"(doctor|patient)-(\d+)-\d+")
+# Between the making of a folder and its first manifest passes less.
+_YOUNG_SECONDS: Final = 60.0
 _SEGMENT_SUFFIXES: Final = frozenset(SUFFIXES.values())
 
 
@@ -62,6 +66,13 @@ class Recordings:
         """
         return await self._threads.handle(partial(_completed, folder))
 
+    async def clear(self, folder: Path) -> bool:
+        """Take away a folder in which no recording is left; False: there is one.
+
+        BlockingIOError: it is another process's, or so young that it may just be being made.
+        """
+        return await self._threads.handle(partial(_cleared, folder))
+
     async def hand_over(self, folder: Path, store: Store) -> None:
         """Give every file of a finished recording to `store` by its name and delete it once that returned.
 
@@ -76,6 +87,21 @@ class Recordings:
             await self._threads.handle(partial(shutil.rmtree, folder))
         finally:
             os.close(lock)
+
+
+def _cleared(folder: Path) -> bool:
+    if _files(folder):
+        return False
+    if time.time() - folder.stat().st_mtime < _YOUNG_SECONDS:
+        raise BlockingIOError("a folder in the making")
+    lock = lock_folder(folder)
+    try:
+        if _files(folder):
+            return False
+        shutil.rmtree(folder)
+    finally:
+        os.close(lock)
+    return True
 
 
 def _is_unlocked(folder: Path) -> bool:
@@ -98,6 +124,8 @@ def _files(folder: Path) -> list[Path]:
 def _completed(folder: Path) -> Manifest:
     lock = lock_folder(folder)
     try:
+        if not (folder / manifests.NAME).exists():
+            raise ValueError("no manifest")
         draft = manifests.load(folder)
         segments = list(draft.manifest.segments)
         known = {segment.name for segment in segments}

@@ -98,6 +98,11 @@ class MediaRoom:
 
     # The Room protocol
 
+    @property
+    def id(self) -> str:
+        """As the folder of its recording is named, behind the call."""
+        return self._recording.folder.name.partition(".")[2]
+
     async def offer(self, side: Side, generation: int, sdp: str, ice_servers: Sequence[IceServer]) -> str:
         """See `rtc.media.Room`; an offer that is repeated as it was gets its answer again."""
         async with self._turns[side]:

@@ -1,11 +1,14 @@
 """Shapes of calls on the wire: what the ops take, what they and the events hold, what REST answers."""
 
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_type_hints
 
 from marshmallow import Schema, ValidationError, fields, validate
 
 from core.errors import TooLarge
-from core.wire import ULID_FORM, Page
+from core.media.schemas import SignedQuery
+from core.wire import ULID_FORM, Page, text
+from rtc.media import Moment, Side
+from rtc.parts import FAULTS, VARIANT_FORM, State
 from storage.calls import LegState, Media, Reason, Status
 
 ID_FORM: Final = ULID_FORM.removesuffix("$") + r"\Z"
@@ -222,11 +225,17 @@ class SideQualityView(Schema):
 
 
 class RecordedView(Schema):
-    """What there is of a recording; `faults` are recorders that broke and went on in a new segment."""
+    """What there is of a recording; `faults` are recorders that broke and went on in a new segment.
+
+    `state`: `recording` while the call lives, `collecting` until all its segments are stored, then `stored`; `faulty`
+    when something of it is missing. `composed`: there is one film of all segments.
+    """
 
     since = _time()
+    state = fields.Str(required=True, validate=validate.OneOf(get_args(State)))
     segments = fields.Int(required=True)
     faults = fields.Int(required=True)
+    composed = fields.Bool(required=True)
 
 
 class CallDetail(CallView):
@@ -237,3 +246,68 @@ class CallDetail(CallView):
     history = fields.List(fields.Nested(CallStepView), required=True)
     quality = fields.List(fields.Nested(SideQualityView), required=True)
     recorded = fields.Nested(RecordedView, required=True)
+
+
+class FileView(Schema):
+    """A file of a recording: bytes, seconds, digests in hexadecimal, and the name it is asked for by."""
+
+    variant = fields.Str(required=True)
+    size = fields.Int(required=True)
+    duration = fields.Float(required=True)
+    sha256 = fields.Str(required=True)
+    sm3 = fields.Str(required=True)
+
+
+class FilmView(FileView):
+    """Both sides in one file; not `complete`: segments have come since it was made, a new one follows."""
+
+    made_at = _time()
+    complete = fields.Bool(required=True)
+
+
+class SegmentView(FileView):
+    """What one side sent while one generation of its leg lived."""
+
+    side = fields.Str(required=True, validate=validate.OneOf(get_args(Side)))
+    generation = fields.Int(required=True)
+    started_at = _time()
+
+
+class MomentView(Schema):
+    """Something that happened while it was recorded; `seconds` of a gap."""
+
+    at = _time()
+    side = fields.Str(required=True, validate=validate.OneOf(get_args(Side)))
+    what = fields.Str(required=True, validate=validate.OneOf(get_args(get_type_hints(Moment)["what"])))
+    generation = fields.Int(required=True)
+    seconds = fields.Float(required=True, allow_none=True)
+
+
+class RecordingView(Schema):
+    """A call's recording; `faults` are what the last reconciliation found wrong."""
+
+    call = fields.Str(required=True)
+    state = fields.Str(required=True, validate=validate.OneOf(get_args(State)))
+    retain_until = _time()
+    faults = fields.List(fields.Str(validate=validate.OneOf(FAULTS)), required=True)
+    film = fields.Nested(FilmView, required=True, allow_none=True)
+    segments = fields.List(fields.Nested(SegmentView), required=True)
+    timeline = fields.List(fields.Nested(MomentView), required=True)
+
+
+def _variant(**how: Any) -> fields.Str:
+    said = {"description": "film, or the variant of a segment"}
+    return fields.Str(validate=validate.Regexp(VARIANT_FORM), metadata=said, **how)
+
+
+class AskRecording(Schema):
+    """Body of POST /calls/{id}/recording/links; the reason is kept with the call."""
+
+    variant = _variant(load_default="film")
+    reason = text(1, 200, required=True)
+
+
+class SignedRecording(SignedQuery):
+    """What a signed link of a recording carries."""
+
+    variant = _variant(required=True)

@@ -4,11 +4,8 @@ These containers are read to where they end, so that a process may die at any mo
 """
 
 import functools
-import hashlib
 import io
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,7 +13,6 @@ from typing import Any, Final, NamedTuple
 import av
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
-from cryptography.hazmat.primitives.hashes import SM3, Hash
 
 from rtc.frames import picture_size
 
@@ -24,8 +20,6 @@ from rtc.frames import picture_size
 _CLUSTER_MILLISECONDS: Final = 1000
 _RATES: Final = {"audio": 48_000, "video": 90_000}
 _TIME_BASES: Final = {kind: Fraction(1, rate) for kind, rate in _RATES.items()}
-# 64 KiB hold the interpreter for a third of a millisecond.
-_DIGESTED_BYTES: Final = 64 * 1024
 SUFFIXES: Final = {"vp8": ".webm", "h264": ".mkv", "": ".webm"}
 _FORMATS: Final = {".webm": "webm", ".mkv": "matroska"}
 
@@ -38,15 +32,6 @@ class Sample(NamedTuple):
     seconds: float
     data: bytes
     is_key: bool
-
-
-@dataclass(frozen=True)
-class Digests:
-    """Of a file's bytes, lower-case hexadecimal."""
-
-    size: int
-    sha256: str
-    sm3: str
 
 
 @functools.cache
@@ -116,18 +101,6 @@ class SegmentFile:
     def close(self) -> None:
         """Complete the file. Raises OSError or `av.FFmpegError`."""
         self._file.close()
-
-
-def digest(path: Path) -> Digests:
-    """Bring a file that is not written any more to the disk and read it once."""
-    sha256, sm3, size = hashlib.sha256(), Hash(SM3()), 0
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        while piece := file.read(_DIGESTED_BYTES):
-            size += len(piece)
-            sha256.update(piece)
-            sm3.update(piece)
-    return Digests(size, sha256.hexdigest(), sm3.finalize().hex())
 
 
 def length_of(path: Path) -> float | None:

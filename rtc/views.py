@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from core.wire import rfc3339
-from rtc import states
+from rtc import parts, states
 from storage.calls import Call
 
 
@@ -30,7 +30,6 @@ def shown(call: Call) -> dict[str, Any]:
 
 def detail(call: Call) -> dict[str, Any]:
     """`CallDetail` of the schemas: with what was agreed to, what happened, and how good it was."""
-    parts = [manifest for _, manifest in sorted(call["recordings"].items())]
     return {
         **shown(call),
         "created_at": _time(call["created_at"]),
@@ -52,9 +51,35 @@ def detail(call: Call) -> dict[str, Any]:
         ],
         "recorded": {
             "since": _time(call["recording_since"]),
-            "segments": sum(len(part["segments"]) for part in parts),
+            "state": parts.state(call),
+            "segments": sum(1 for _ in parts.segments(call)),
             "faults": len(call["recorder_faults"]),
+            "composed": parts.is_composed(call),
         },
+    }
+
+
+def recording(call: Call) -> dict[str, Any]:
+    """`RecordingView` of the schemas: what there is to play, and what to ask for it by."""
+    film = call["film"]
+    return {
+        "call": call["_id"],
+        "state": parts.state(call),
+        "retain_until": _time(call["retain_until"]),
+        "faults": call["recording_faults"],
+        "film": None
+        if film is None or film["file"] is None
+        else {
+            "variant": parts.FILM,
+            "made_at": _time(film["made_at"]),
+            "complete": film["segments"] == sum(1 for _ in parts.segments(call)),
+            **{name: film[name] for name in ("size", "duration", "sha256", "sm3")},
+        },
+        "segments": [
+            {**one, "variant": parts.variant_of(room, one["name"]), "started_at": _time(one["started_at"])}
+            for room, one in parts.segments(call)
+        ],
+        "timeline": [{**one, "at": _time(one["at"])} for one in parts.timeline(call)],
     }
 
 

@@ -14,9 +14,8 @@ import structlog
 
 from core import events, tasks
 from core.errors import AWAY
-from core.ids import new_id
 from rtc import legs, metrics, quality, states, steps, turn
-from rtc.media import Manifest, OfferRefused, OpenRoom, Quality, Room, Side, Silence
+from rtc.media import OfferRefused, OpenRoom, Quality, Room, Side, Silence
 from storage.calls import Call, RecorderFault
 from storage.redis import BUS_AWAY
 
@@ -40,8 +39,6 @@ class Holding:
 
     def __init__(self, worker: "Worker", call: Call) -> None:
         self.call = call["_id"]
-        # A process may hold a call twice, one room after the other: each has a recording of its own.
-        self.id = new_id()
         self.members = dict(zip(states.SIDES, states.members_of(call), strict=True))
         self.room: Room | None = None
         # Held while a leg is being answered: what its room tells of it comes after the leg is written down.
@@ -161,6 +158,8 @@ class Worker:
         self.ctx = ctx
         self.rooms: dict[str, Holding] = {}
         self._open_room = open_room
+        # Called when a room has closed and its recording may be taken away.
+        self.on_closed: Callable[[], None] = lambda: None
         self._taking: dict[str, asyncio.Lock] = {}
         self._leaving = False
         self._beating: asyncio.Task[None] | None = None
@@ -249,14 +248,22 @@ class Worker:
             holding = Holding(self, call)
             try:
                 holding.room = await self._open_room(call_id, call["media"], holding)
+                await self._expect(holding.call, holding.room)
             except BaseException:
                 self._taking.pop(call_id, None)
+                if holding.room is not None:
+                    await holding.room.close()
                 await holding.stop()
                 await legs.release(self.ctx, call_id, owner=self.ctx.process)
                 raise
             self.rooms[call_id] = holding
             metrics.ROOMS.set(len(self.rooms))
             return holding
+
+    async def _expect(self, call_id: str, room: Room) -> None:
+        """Write down that there will be a recording, before anything is recorded: a lost one is missed then."""
+        ctx = self.ctx
+        await ctx.calls.expect_recording(call_id, room.id, process=ctx.process, at=ctx.clock.now())
 
     def let_go(self, call_id: str) -> None:
         """The call has ended or is another's: close its room beside the caller."""
@@ -270,19 +277,21 @@ class Worker:
             return
         metrics.ROOMS.set(len(self.rooms))
         try:
-            manifest = await asyncio.wait_for(holding.room.close(), CLOSE_SECONDS)
-            await asyncio.wait_for(self._keep(holding, manifest), CLOSE_SECONDS)
-        except Exception:  # its files are on the disk, and their reconciliation finds them
+            await asyncio.wait_for(holding.room.close(), CLOSE_SECONDS)
+            self.on_closed()
+            # What it told last may be the end of the call itself, in the middle of being followed.
+            await asyncio.wait_for(holding.settled(), CLOSE_SECONDS)
+            await asyncio.wait_for(self._keep_quality(holding), CLOSE_SECONDS)
+        except Exception:  # its files are on the disk, and whoever collects finds them
             log.exception("call.close_failed", call=call_id)
         await holding.stop()
 
-    async def _keep(self, holding: Holding, manifest: Manifest) -> None:
+    async def _keep_quality(self, holding: Holding) -> None:
         while True:
             try:
-                await self.ctx.calls.keep_recording(holding.call, holding.id, written(manifest))
                 await holding.write_quality()
             except AWAY as error:
-                log.warning("call.recording_waits", call=holding.call, error=type(error).__name__)
+                log.warning("call.quality_waits", call=holding.call, error=type(error).__name__)
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
                 return
@@ -333,8 +342,3 @@ class Worker:
         if holding is not None:
             holding.measured(f"{asked['side']}_received", Quality(**asked["figures"]))
         return {}
-
-
-def written(manifest: Manifest) -> dict[str, Any]:
-    """A manifest as the call keeps it."""
-    return asdict(manifest)

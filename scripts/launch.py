@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import contextlib
 import hashlib
-import importlib.util
 import os
 import platform
 import signal
@@ -327,7 +326,7 @@ def read_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--fresh", action="store_true", help="empty the data folder first")
     parser.add_argument("--no-demo", action="store_true", help="without demonstration data")
     parser.add_argument(
-        "--rtc-workers", type=int, default=_usual_rtc_workers(), help="processes for calls; 0: no calls (default: 1)"
+        "--rtc-workers", type=int, default=DEFAULT_RTC_WORKERS, help="processes for calls; 0: no calls (default: 1)"
     )
     given = parser.parse_args(arguments)
     if not 0 <= given.rtc_workers <= MOST_RTC_WORKERS:
@@ -336,11 +335,6 @@ def read_options(arguments: Sequence[str]) -> Options:
     if not 1 <= port <= 65535:
         raise CannotStart(f"--port is a number from 1 to 65535, not {port}")
     return Options(port, given.data_dir, given.fresh, not given.no_demo, given.rtc_workers)
-
-
-def _usual_rtc_workers() -> int:
-    """One, where the media half of calls is there."""
-    return DEFAULT_RTC_WORKERS if importlib.util.find_spec("rtc.room") is not None else 0
 
 
 def main(arguments: Sequence[str]) -> int:

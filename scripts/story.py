@@ -190,6 +190,12 @@ async def doctor_accepts(stage: Stage) -> None:
     require(accepted["status"] == "in_progress", "accepted")
     await stage.lines["patient"].next_event("visit.updated", visit=visit["id"], status="in_progress")
 
+    async def announced() -> bool:
+        return len((await stage.patient.get(f"/visits/{visit['id']}/messages"))["items"]) == 2
+
+    # A duty says it in the chat, and may come after the answer when another process has begun it.
+    await until(announced)
+
 
 async def they_chat(stage: Stage) -> None:
     """P1.8, D5.1: text, image, video and emoji, both ways, in order."""

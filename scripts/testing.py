@@ -2,6 +2,9 @@
 
 System suites are processes of their own: a browser driven from the same process would take the event loop of every
 test after it. They run first, so that the summary of the whole suite closes the output.
+
+The whole suite runs in several processes beside each other, each with stores of its own; what arguments pick out runs
+in one, where its output is seen at once.
 """
 
 import os
@@ -26,6 +29,9 @@ class SystemSuite:
     packages: tuple[str, ...]
 
 
+# A file's tests stay together, because they share a database. More processes than this would only start more stores.
+AT_ONCE: Final = min(os.cpu_count() or 1, 4)
+BESIDE: Final = ("-n", str(AT_ONCE), "--dist", "loadfile")
 SUITES: Final = (
     SystemSuite("browser", "tests/e2e", ("chromium",), ("chromium", "fonts-noto-cjk")),
     SystemSuite("relay", "tests/relay", ("chromium", "turnserver"), ("chromium", "coturn")),
@@ -79,7 +85,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"scripts/test: {error}", file=sys.stderr)
         return 1
     ignored = [f"--ignore={suite.folder}" for suite in SUITES]
-    return pytest(ROOT, *ignored, *given) or failed
+    return pytest(ROOT, *ignored, *(given or BESIDE)) or failed
 
 
 if __name__ == "__main__":

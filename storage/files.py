@@ -6,9 +6,11 @@ Memory is flat: a writer holds one chunk, a reader four. An S3 store can take th
 errors.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import aclosing
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from bson.binary import Binary
@@ -18,6 +20,7 @@ from storage.mongo import Document, Store
 # The GridFS specification's own size: with its header a chunk stays below 256 KiB.
 CHUNK_BYTES = 255 * 1024
 _CHUNKS_A_READ = 4
+_LISTED = 200
 
 
 class FileMissing(LookupError):
@@ -99,6 +102,46 @@ class FileStore:
             raise FileExistsError(file_id)
         await self._store.db[f"{self._bucket}.chunks"].delete_many({"files_id": file_id})
         return FileWriter(self._store, self._bucket, file_id, metadata or {}, at)
+
+    async def put(self, file_id: str, path: Path, *, at: datetime, metadata: Mapping[str, Any] | None = None) -> int:
+        """Store a file of the disk that is not written any more; its length. One that is there already is left so.
+
+        Raises OSError; FileExistsError when what is there has another length. For one holder of the path at a time.
+        """
+        try:
+            writer = await self.open_upload(file_id, at=at, metadata=metadata)
+        except FileExistsError:
+            present, wanted = await self.size(file_id), (await asyncio.to_thread(path.stat)).st_size
+            if present != wanted:
+                raise
+            return present
+        try:
+            with await asyncio.to_thread(path.open, "rb") as file:
+                while piece := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                    await writer.write(piece)
+            return await writer.finish()
+        finally:
+            await writer.abort()
+
+    async def fetch(self, file_id: str, path: Path) -> None:
+        """Write a file to the disk. Raises FileMissing, FileDamaged, OSError."""
+        with await asyncio.to_thread(path.open, "wb") as file:
+            async with aclosing(await self.open_range(file_id)) as pieces:
+                async for piece in pieces:
+                    await asyncio.to_thread(file.write, piece)
+
+    async def sizes(self, file_ids: Collection[str]) -> dict[str, int]:
+        """Lengths in bytes of those of these files that there are."""
+        asked = {"_id": {"$in": sorted(file_ids)}}
+        found = await self._store.db[f"{self._bucket}.files"].find(asked, {"length": 1}).to_list(None)
+        return {file["_id"]: file["length"] for file in found}
+
+    async def names(self, prefix: str, *, until: datetime) -> AsyncIterator[list[str]]:
+        """Ids that begin so of files that were finished before `until`, in lists of at most `_LISTED`."""
+        asked = {"_id": {"$gte": prefix, "$lt": f"{prefix}\U0010ffff"}}
+        cursor = self._store.db[f"{self._bucket}.files"].find(asked, {"uploadDate": 1}).batch_size(_LISTED)
+        while batch := await cursor.to_list(_LISTED):
+            yield [file["_id"] for file in batch if file["uploadDate"] < until]
 
     async def size(self, file_id: str) -> int:
         """Length in bytes. Raises FileMissing."""

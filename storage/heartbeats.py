@@ -4,9 +4,11 @@ A process renews its own key every second; one that has not done so for three is
 machines say, for the key expires by Redis's own.
 """
 
+from typing import Final
+
 from storage.redis import Redis
 
-LOST_AFTER_SECONDS = 3.0
+LOST_AFTER_SECONDS: Final = 3.0
 
 
 class Heartbeats:

@@ -105,6 +105,9 @@ INDEXES: dict[str, list[Index]] = {
         *MOVING,
         ascending("visit_id", "_id"),
         ascending("owner"),
+        # The recording's: all that have ended, and films that wait to be made.
+        ascending("ended_at"),
+        ascending("film.next_at"),
         # Of a visit, a doctor, a patient at most one live call: only live calls have these fields.
         *(
             ascending(name, unique=True, partial=when_text(name))

@@ -9,18 +9,20 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from core.auth import SYSTEM
 from core.compliance import years_later
 from core.ids import id_at
 from core.wire import rfc3339
 from storage.audit import UNSEALED, AuditEntry, Block, Sealed
+from storage.calls import Reason
 
 # Collection of documents that owe their steps to the trail → what one of them is called in it.
 KINDS: Final[Mapping[str, str]] = {
     "visits": "visit",
     "orders": "order",
+    "calls": "call",
     "patients": "patient",
     "accounts": "account",
     "doctors": "doctor",
@@ -30,12 +32,12 @@ KINDS: Final[Mapping[str, str]] = {
     "settings_changes": "settings",
 }
 # Those whose `from` and `to` are states. Of the others they may be names and fees, which are nobody's business here.
-STATED: Final = frozenset({"visits", "orders", "patients"})
+STATED: Final = frozenset({"visits", "orders", "patients", "calls"})
 # Documents that are never changed are one step themselves.
 SINGLE: Final[Mapping[str, str]] = {"consent_texts": "consent_text.publish", "settings_changes": "settings.change"}
 
 # The reasons that the hospital itself gives. What people give are words about somebody, and stay in the document.
-OWN_WORDS: Final = frozenset({"timeout", "silent", "late_payment", "visit_ended"})
+OWN_WORDS: Final = frozenset({"timeout", "silent", "late_payment", "media_lost", *get_args(Reason)})
 
 # What may be wrong with the chain, and how people read it.
 FINDINGS: Final[Mapping[str, str]] = {

@@ -1,28 +1,32 @@
-"""Signed links: a short-lived address of one variant of one medium for one account, for `<img>` and `<video>`."""
+"""Signed links: a short-lived address of one variant of one thing for one account, for `<img>` and `<video>`."""
 
 import base64
 import hashlib
 import hmac
 from dataclasses import dataclass
+from typing import Final, Literal
 from urllib.parse import urlencode
 
-from core.media.rules import Variant
+Kind = Literal["media", "recording"]
+
+_DOORS: Final = {"media": "/api/v1/media/{}/content", "recording": "/api/v1/calls/{}/recording/content"}
 
 
 @dataclass(frozen=True)
 class Grant:
-    """What a link allows; `expires` in seconds of the epoch."""
+    """What a link allows; `expires` in seconds of the epoch, `id` that of a medium or of a recorded call."""
 
-    media_id: str
-    variant: Variant
+    id: str
+    variant: str
     account: str
     expires: int
+    kind: Kind = "media"
 
 
 def signature(grant: Grant, key: bytes) -> str:
     """HMAC-SHA256 over every part of the grant, base64url without padding."""
-    # None of the parts can hold a line break: ids, a word and a number.
-    text = "\n".join(("media", grant.media_id, grant.variant, grant.account, str(grant.expires)))
+    # None of the parts can hold a line break: words, ids and a number.
+    text = "\n".join((grant.kind, grant.id, grant.variant, grant.account, str(grant.expires)))
     digest = hmac.digest(key, text.encode(), hashlib.sha256)
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
@@ -35,7 +39,7 @@ def url(grant: Grant, key: bytes) -> str:
         "expires": grant.expires,
         "signature": signature(grant, key),
     }
-    return f"/api/v1/media/{grant.media_id}/content?{urlencode(query)}"
+    return f"{_DOORS[grant.kind].format(grant.id)}?{urlencode(query)}"
 
 
 def is_genuine(grant: Grant, given: str, key: bytes) -> bool:

@@ -170,7 +170,7 @@ def _mini_program(ctx: "Context", receiver: Receiver) -> WeChatMessages:
 
 async def _subscribe(app: WeChatMessages, openid: str, words: dict[str, str], notice: Notice) -> str:
     """`sent`, `unknown`, or why it surely was not: then the next channel has its turn."""
-    outcome, code = await _outcome_of(app.send(openid, WeChatTemplate.NOTICE, words, visit=notice["visit"]))
+    outcome, code = await _outcome_of(app.send(openid, WeChatTemplate.NOTICE, words, query={"visit": notice["visit"]}))
     if code in ("not_allowed", "unknown_user"):
         return "not_allowed"
     if code:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from core.ports import Rejected, WeChatTemplate
 from integrations.wechat_login.calls import WeChatCalls, require_accepted
@@ -27,8 +28,10 @@ class WeChatMessageClient:
         self._calls = calls
         self._templates = templates
 
-    async def send(self, openid: str, template: WeChatTemplate, values: Mapping[str, str], *, visit: str) -> None:
-        """Send one message, which opens the visit's page.
+    async def send(
+        self, openid: str, template: WeChatTemplate, values: Mapping[str, str], *, query: Mapping[str, str]
+    ) -> None:
+        """Send one message, which opens the template's page with this query.
 
         `Rejected("not_allowed")`: the user has refused, or all permissions are used. `Rejected("unknown_user")`: no
         openid of this mini-program. `Rejected("errcode_…")`: a mistake of template, page or values. `NotSent`: WeChat
@@ -39,7 +42,7 @@ class WeChatMessageClient:
         body = {
             "touser": openid,
             "template_id": form.id,
-            "page": f"{form.page}?visit={visit}",
+            "page": f"{form.page}?{urlencode(query)}",
             "miniprogram_state": "formal",
             "lang": "zh_CN",
             "data": {place: {"value": values[name]} for place, name in form.fields.items()},

@@ -40,15 +40,24 @@ def read_keys(keys_dir: Path) -> dict[str, Any]:
     """
     return read_or_make(
         keys_dir / "wechat.json",
-        lambda: {"patient": _mini_program("wx00000000000demo1"), "staff": _mini_program("wx00000000000demo2")},
+        lambda: {
+            "patient": _mini_program("wx00000000000demo1", notice="pages/index/index", call="pages/call/index"),
+            "staff": _mini_program("wx00000000000demo2", notice="pages/index/index"),
+        },
     )
 
 
-def _mini_program(appid: str) -> dict[str, Any]:
-    template_id = urlsafe_b64encode(f"notice of {appid}, 43 long".encode()).decode()[:43]
+def _mini_program(appid: str, **pages: str) -> dict[str, Any]:
     fields = {"thing1": "matter", "thing2": "hint", "time3": "at"}
-    templates = {"notice": {"id": template_id, "page": "pages/index/index", "fields": fields}}
+    templates = {
+        name: {"id": _template_id(f"{name} of {appid}, 43 long"), "page": page, "fields": fields}
+        for name, page in pages.items()
+    }
     return {"appid": appid, "secret": f"demo{secrets.token_hex(14)}", "templates": templates}
+
+
+def _template_id(said: str) -> str:
+    return urlsafe_b64encode(said.encode() + bytes(32)).decode()[:43]
 
 
 class WeChatHandler(VendorHandler):

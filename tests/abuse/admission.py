@@ -82,6 +82,8 @@ _ADMIN_OK: Final = {"admin": OK}
 _PARTICIPANTS: Final = own("owner", own("doctor"))
 _CONCERNED: Final = group(LOGGED_IN, NOT_YOURS) | {"owner": OK, "doctor": OK}
 _OWNERS: Final = group(LOGGED_IN, NOT_YOURS) | {"owner": OK}
+_OVERSEERS: Final = group(("admin", "regulator"), OK)
+_OVERSEERS_PROVE: Final = group(("admin", "regulator"), PROOF)
 _TUS: Final = {"Tus-Resumable": "1.0.0"}
 _NEXT_BYTES: Final = {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
 
@@ -251,7 +253,18 @@ OFFICE: Final = [
     api("GET /admin/staff/{member}/sessions", {"security_admin": OK}),
     api("DELETE /admin/staff/{spare_member}/sessions", {"security_admin": OK}),
 ]
-ROUTES: Final = [*OPEN, *ACCOUNTS, *PATIENT_RECORDS, *MEDIA, *VISITS, *MONEY, *DESK, *OFFICE]
+CALLS: Final = [
+    api("GET /visits/{visit}/calls", _PARTICIPANTS),
+    api("GET /calls/{call}", _PARTICIPANTS),
+    # A recording is for the visit's doctor, the administrator and the regulator; to see it takes a fresh proof (R6-4).
+    api("GET /calls/{call}/recording", own("doctor", _OVERSEERS)),
+    api("POST /calls/{call}/recording/links", own("doctor", _OVERSEERS_PROVE, answer=PROOF), {"reason": "质控抽查"}),
+    Row("GET {recording_link}", _ALL_OK),
+    Row("HEAD {recording_link}", _ALL_OK),
+    Row("GET {forged_recording_link}", group(EVERYBODY, ROLE)),
+    Row("HEAD {forged_recording_link}", group(EVERYBODY, ROLE)),
+]
+ROUTES: Final = [*OPEN, *ACCOUNTS, *PATIENT_RECORDS, *MEDIA, *VISITS, *CALLS, *MONEY, *DESK, *OFFICE]
 
 
 # Ops, as `op` with its args. Nobody says `hello` first, and is closed with 4009 for it.
@@ -263,6 +276,7 @@ def op(name: str, not_refused: Answers, args: Any = None) -> Row:
     return Row(f"OP {name}", {"anonymous": CLOSED} | dict(not_refused), args or {})
 
 
+_OVER: Final = own("owner", own("doctor", answer=STATE), answer=STATE)
 OPS: Final = [
     op("ping", group(LOGGED_IN, OK)),
     op("sync", _PATIENTS_OK | _DOCTORS_OK, {"cursors": None}),
@@ -272,4 +286,15 @@ OPS: Final = [
     op("typing", _PARTICIPANTS, {"conversation": "{visit}"}),
     # Only who has said something takes it back, and not the other member.
     op("message.recall", _PARTICIPANTS | {"doctor": ROLE}, {"conversation": "{visit}", "seq": "{said}"}),
+    # A call that has ended: whoever ends it again is told so, and nothing can be set up in it.
+    op("call.accept", own("owner", answer=STATE), {"call": "{call}", "consent": {"version": "1"}}),
+    op("call.decline", own("owner"), {"call": "{call}"}),
+    op("call.cancel", own("doctor"), {"call": "{call}"}),
+    op("call.hangup", _PARTICIPANTS, {"call": "{call}"}),
+    op("call.offer", _OVER, {"call": "{call}", "generation": 1, "sdp": "v=0"}),
+    op("call.candidates", _OVER, {"call": "{call}", "generation": 1, "candidates": [{"candidate": ""}]}),
+    op("call.stats", _OVER, {"call": "{call}"}),
+    op("call.state", _PARTICIPANTS, {"call": "{call}"}),
+    # Last, for then there is a live call.
+    op("call.invite", own("doctor"), {"conversation": "{visit}", "media": "audio"}),
 ]

@@ -11,6 +11,9 @@ from tests.abuse.admission import Row
 
 Door = tuple[str, str]
 
+# The doors behind the subjects that are whole addresses.
+LINKS = {"{link}": "/api/v1/media/{medium}/content", "{recording_link}": "/api/v1/calls/{call}/recording/content"}
+
 
 @cache
 def _handlers() -> dict[Door, Any]:
@@ -33,7 +36,6 @@ def sign_at(door: Door) -> Endpoint | None:
 def doors_of(row: Row) -> set[Door]:
     """The doors that a row knocks at."""
     path = row.path.partition("?")[0]
-    if path in ("{link}", "{forged_link}"):
-        path = "/api/v1/media/{medium}/content"
+    path = LINKS.get(path.replace("{forged_", "{"), path)
     path = re.sub(r"\{\w+\}", new_id(), path)
     return {(pattern, method) for pattern, method in served() if method == row.method and re.fullmatch(pattern, path)}

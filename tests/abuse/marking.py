@@ -32,10 +32,16 @@ FORMS: Final[Mapping[str, str]] = {
     "status": "waiting",
     "parent": "110000",
     "conversation": "0" * 26,
+    "call": "0" * 26,
+    "actor": "system",
+    "act": "visit.read",
+    "subject": "visit:0",
+    "variant": "film",
     "media": "0" * 26,
     "device": "marked",
 }
 DAY: Final = "2001-01-01"
+SPAN: Final[Mapping[str, str]] = {"from": f"{DAY}T00:00:00Z", "to": f"{DAY}T23:59:59Z"}
 # Choices on which it depends what else may be said.
 CHOICES: Final = ("audience", "method")
 
@@ -131,6 +137,8 @@ class Marker:
             return self._text(one, name, path)
         if isinstance(one, Day):
             return DAY
+        if isinstance(one, fields.AwareDateTime):
+            return SPAN.get(name, 1)
         if isinstance(one, fields.Boolean):
             return True
         if isinstance(one, fields.Dict):

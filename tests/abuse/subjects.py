@@ -14,10 +14,13 @@ from app import serving
 from core.accounts import service as accounts
 from core.accounts import sessions
 from core.auth import Caller
+from core.commands import Session
 from core.desk import groups
 from core.ids import new_id
+from core.media import links
 from core.patients import service as patients
 from core.ratings import service as ratings
+from rtc import service as calls
 from scripts.acting import Line, Person, Refused
 from scripts.demo import read
 from scripts.story import picture, valid_id_number
@@ -25,6 +28,8 @@ from storage.hospitals import HOSPITAL_ID
 from tests.abuse.admission import OK, STAFF, Row
 from tests.core.consulting import Case, House, open_house, under_way
 from tests.core.partial import caller_of
+from tests.rtc.calling import publish_consent
+from tests.rtc.stored import keep_film
 
 
 @dataclass
@@ -171,6 +176,29 @@ async def upload_begun(owner: Person) -> str:
     return begun.headers["Location"].rpartition("/")[2]
 
 
+async def recorded_call(house: House, visit: str) -> dict[str, str]:
+    """A call of the visit that has ended, with a film, and the doctor's link to that."""
+    ctx, doctor = house.ctx, house.doctor
+    await publish_consent(ctx)
+    session = Session(
+        id=new_id(),
+        account=doctor.id,
+        role=doctor.role,
+        device="desk",
+        login=doctor.session,
+        expires_at=0,
+        address="127.0.0.1",
+        scope="full",
+        call=None,
+    )
+    call = (await calls.invite(ctx, session, new_id(), conversation=visit, media="audio"))["_id"]
+    await calls.end(ctx, session, call_id=call, act="cancel")
+    await keep_film(ctx, call, b"film")
+    expires = int(ctx.clock.now().timestamp()) + 300
+    link = links.url(links.Grant(call, "film", doctor.id, expires, kind="recording"), ctx.secrets.links)
+    return {"call": call, "recording_link": link, "forged_recording_link": link[:-4] + "AAAA"}
+
+
 @asynccontextmanager
 async def furnished(house: House) -> AsyncIterator[Subjects]:
     """One of everything that has an owner."""
@@ -188,6 +216,7 @@ async def furnished(house: House) -> AsyncIterator[Subjects]:
     await doctor.call("PATCH", "/desk/profile", {"photo": photo["id"]})
     named = await visits_in_every_state(house, callers["owner"], patient_id, medium["id"])
     link = (await owner.post(f"/media/{medium['id']}/links", {"variant": "original"}))["url"]
+    named |= await recorded_call(house, named["visit"])
     account = await ctx.accounts.get(callers["owner"].id)
     assert account is not None
     await sessions.start(ctx, account, "sms")

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from app.wiring import COMMANDS
 from core.auth import ANYONE
 from core.ids import new_id
-from im.commands import COMMANDS
 from scripts.acting import Line, Refused
 from tests.abuse.admission import EVERYBODY, LOGGED_IN, OK, OPS, PROOF, ROUTES
 from tests.abuse.doors import doors_of, served, sign_at

@@ -7,10 +7,10 @@ from urllib.parse import urlencode
 
 import pytest
 
+from app.wiring import COMMANDS
 from core.http import Endpoint
 from core.ids import new_id
 from im import schemas
-from im.commands import COMMANDS
 from scripts.acting import Line, Refused
 from tests.abuse.admission import EVERYBODY, NOBODY, NOT_YOURS, OPS, ROLE, ROUTES, Row
 from tests.abuse.doors import doors_of, sign_at

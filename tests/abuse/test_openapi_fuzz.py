@@ -21,6 +21,7 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi import checks
 
 from app.wiring import openapi
+from core.ids import new_id
 from core.policy import Policy
 from scripts.demo import DEMO_PASSWORDS, read
 from scripts.demo.load import load
@@ -119,6 +120,7 @@ async def everyone(hospital: TestHospital) -> Asked:
         "patient_id": stage.found["patient"]["id"],
         "media_id": stage.found["images"][0]["id"],
         "kind": "consult_notice",
+        "call_id": new_id(),
     }
     return Asked(hospital.url, tokens, known)
 

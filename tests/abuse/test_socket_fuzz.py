@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.wiring import COMMANDS
 from core.errors import CODES
 from core.policy import Policy
-from im.commands import COMMANDS
 from im.frames import BATCH, FRAME_BYTES, Close
 from storage.indexes import ensure_indexes
 from tests.abuse.asking import QUICKLY

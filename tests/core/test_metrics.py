@@ -10,16 +10,17 @@ from core.accounts.login import METHODS
 from core.errors import CODES
 from core.media.frames import Why
 from core.media.signatures import TYPES
-from im.commands import COMMANDS
 from im.frames import Close
 from scripts.acting import Refused
 from scripts.story import picture
+from storage.calls import LegState, Reason, Status
 from storage.messages import Outcome
 from tests.people import DOCTOR, in_progress
 
 HTTP_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"}
 OUTCOMES = {"ok", "refused", "unavailable", "failed", "done", "later", "dead", "taken", "bad", "slow", "ready"}
 NOTICED = {"sent", "unknown", "rejected", "not_sent", "not_allowed", "no_phone"}
+CALLED = {"away", "answered", "elsewhere", "unrecordable", "given_up", "overtaken"}
 WORKSHOP = {"kept", "failed", *get_args(Why)}
 # What the values of a label are taken from. Ids or texts here would make a series for each patient.
 VALUES = {
@@ -27,7 +28,7 @@ VALUES = {
     "method": {*HTTP_METHODS, *METHODS, "second_factor"},
     "status": {str(status) for status in range(100, 600)},
     "kind": {*wiring.DUTIES},
-    "outcome": {*OUTCOMES, *CODES, *WORKSHOP, *NOTICED, "abandoned"},
+    "outcome": {*OUTCOMES, *CODES, *WORKSHOP, *NOTICED, *CALLED, "abandoned"},
     "channel": {"subscribe", "sms"},
     "collection": set(wiring.DEADLINES),
     "limit": {
@@ -43,13 +44,15 @@ VALUES = {
         "/cgi-bin/message/subscribe/send",
         *("SendSms", "IdCardVerification"),
     },
-    "op": {*COMMANDS, "hello", "unknown"},
+    "op": {*wiring.COMMANDS, "hello", "unknown"},
     "code": {str(int(code)) for code in Close},
     "direction": {"in", "out"},
     "dup": {"no", "yes"},
-    "reason": {outcome.value for outcome in Outcome},
+    "reason": {*(outcome.value for outcome in Outcome), *get_args(Reason)},
+    "state": {*get_args(Status), *get_args(LegState)},
     "type": set(TYPES),
     "why": WORKSHOP,
+    "what": {"received", "sent", "refused", "dropped"},
 }
 OF_LIBRARIES = ("python_", "process_")
 

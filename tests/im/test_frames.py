@@ -70,6 +70,7 @@ def test_replies_refusals_and_events_have_the_forms_of_the_protocol():
         "error": {"code": "not_found", "message": "内容不存在"},
     }
     assert json.loads(refusal("r1", RateLimited(retry_after=0.25)))["error"]["retry_after_ms"] == 250
+    assert json.loads(refusal("r1", RateLimited(retry_after=0.0001)))["error"]["retry_after_ms"] == 1
     assert json.loads(event("typing", {"a": 1})) == {"ev": "typing", "data": {"a": 1}}
 
 

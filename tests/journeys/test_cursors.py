@@ -4,6 +4,7 @@ Rows arrive at the top, and, as from a process whose clock is behind or a visit 
 """
 
 import random
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -21,6 +22,7 @@ from core.ratings import service as ratings
 from scripts.acting import Person
 from tests.core.consulting import Case, House, open_house
 from tests.core.partial import a_doctor, caller_of
+from tests.storage.test_audit import an_entry
 
 QUICKLY = settings(
     deadline=None,
@@ -83,6 +85,12 @@ class Lists:
     async def member(self) -> None:
         await self.copy("accounts", phone_index=lambda id_: id_, login=lambda id_: id_)
 
+    async def call(self) -> None:
+        await self.copy("calls", request_id=lambda id_: id_)
+
+    async def entry(self) -> None:
+        await self.copy("audit_entries")
+
     async def setting(self) -> None:
         last = await self.house.ctx.settings_changes.last()
         made: Any = {"_id": last["_id"] + 1 if last else 1, "steps": [], "values": {}, "actor": "office"}
@@ -121,6 +129,8 @@ LISTINGS = [
     Listing("/visits", "nurse", Lists.visit),
     Listing("/visits", "doctor", Lists.visit, query="&q=头痛"),
     Listing("/visits", "patient", Lists.visit, query="&status=completed,terminated"),
+    Listing("/visits/{visit}/calls", "patient", Lists.call),
+    Listing("/visits/{visit}/calls", "doctor", Lists.call),
     Listing("/orders", "patient", Lists.order),
     Listing("/me/ratings", "patient", Lists.rating),
     Listing("/doctors", "patient", Lists.doctor),
@@ -131,6 +141,7 @@ LISTINGS = [
     Listing("/desk/patients/{patient}", "doctor", Lists.visit, inside="history"),
     Listing("/desk/orders", "doctor", Lists.order),
     Listing("/desk/ratings", "doctor", Lists.rating, key=lambda item: str(item["text"])),
+    Listing("/audit", "auditor", Lists.entry, query="&subject=visit:listed"),
     Listing("/admin/staff", "admin", Lists.member),
     Listing("/admin/staff", "admin", Lists.member, query="&role=pharmacist"),
     Listing("/admin/settings/history", "admin", Lists.setting),
@@ -163,22 +174,51 @@ async def furnished(house: House) -> Lists:
         "doctor": case.doctor,
         "nurse": await house.nurse(),
         "admin": caller_of("admin"),
+        "auditor": caller_of("auditor"),
     }
     # Made by a shortcut, the nurse has no name to be listed under.
     await house.ctx.store.db["accounts"].update_one({"_id": callers["nurse"].id}, {"$set": {"audience": "nobody"}})
     samples = {"visits": await case.visit(), "orders": await case.order(), "accounts": pharmacist}
     samples["ratings"] = await house.ctx.ratings.of_visit(case.id)
     assert samples["orders"]["status"] == "refunding"
+    samples["calls"] = call_of(await case.visit())
+    await house.ctx.calls.add(samples["calls"])
     for sample in samples.values():
         sample["duties"] = []
+    samples["audit_entries"] = an_entry(_id=new_id(), subject="visit:listed", at=house.ctx.clock.now())
+    await house.ctx.audit_entries.add([samples["audit_entries"]])
     people = {name: house.person(caller) for name, caller in callers.items()}
     return Lists(house, case, people, samples, random.Random(7))
+
+
+def call_of(visit: Item) -> Item:
+    """A call of the visit that nobody answered."""
+    now = visit["created_at"]
+    return {
+        "_id": new_id(),
+        "visit_id": visit["_id"],
+        "doctor_id": visit["doctor_id"],
+        "patient_account": visit["patient_account"],
+        "request_id": "one",
+        "media": "audio",
+        "status": "ended",
+        "version": 2,
+        "reason": "missed",
+        "legs": {side: {"state": "none", "generation": 0} for side in ("doctor", "patient")},
+        "recording_since": None,
+        "deadline_at": None,
+        "started_at": None,
+        "ended_at": now,
+        "history": [],
+        "duties": [],
+    }
 
 
 async def pages(lists: Lists, listing: Listing, limit: int, between: Callable[[], Awaitable[None]]) -> list[str]:
     """What somebody sees who reads to the end, while `between` runs after each page."""
     visit = await lists.case.visit()
     path = listing.path.replace("{doctor}", lists.case.doctor.id).replace("{patient}", visit["patient"]["id"])
+    path = path.replace("{visit}", lists.case.id)
     seen: list[str] = []
     cursor = ""
     while True:
@@ -225,11 +265,11 @@ def test_no_row_is_shown_twice_and_none_is_passed_over_while_rows_arrive(io_loop
 
 def test_every_list_that_has_a_cursor_is_read_here():
     paths = {
-        pattern.removeprefix("/api/v1").replace(r"(\w+)", "{}")
+        re.sub(r"\([^)]*\)", "{}", pattern.removeprefix("/api/v1"))
         for pattern, handler, *_ in REST_ROUTES
         for method in methods_of(handler)
         if (sign := sign_of(handler, method.lower())) is not None
         and sign.query is not None
         and "cursor" in sign.query.fields
     }
-    assert paths == {listing.path.replace("{doctor}", "{}").replace("{patient}", "{}") for listing in LISTINGS}
+    assert paths == {re.sub(r"{\w+}", "{}", listing.path) for listing in LISTINGS}

@@ -1,6 +1,7 @@
 """Rooms without media: they keep what they are asked and tell what a test has them tell."""
 
 import asyncio
+import secrets
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +29,7 @@ class StandInRoom:
         self.ice_servers: list[IceServer] = []
         self.trickled: list[tuple[Side, int, list[Any]]] = []
         self.closed = asyncio.Event()
+        self.id = secrets.token_hex(8)
 
     async def offer(self, side: Side, generation: int, sdp: str, ice_servers: Any) -> str:
         if not sdp.startswith("v=0"):

@@ -1,7 +1,9 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from core.auth import authenticate
-from core.ports import Unavailable
+from core.ports import Rejected, Unavailable, WeChatTemplate
 from rtc import invitations, service
 from tests.core.consulting import under_way
 
@@ -19,7 +21,21 @@ class Carrier:
         self.sent.append((phone, str(template), dict(parameters), reference))
 
 
+class MiniProgram:
+    """Takes messages for whoever has allowed one; `fault` is raised instead when set."""
+
+    def __init__(self):
+        self.sent = []
+        self.fault = None
+
+    async def send(self, openid, template, values, *, query):
+        if self.fault is not None:
+            raise self.fault
+        self.sent.append((openid, template, dict(values), dict(query)))
+
+
 PHONE = "19900071234"
+OPENID = "o-absent"
 
 
 @pytest.fixture
@@ -28,6 +44,21 @@ def sms(ctx):
     object.__setattr__(ctx, "sms", stand_in)
     yield stand_in
     object.__setattr__(ctx, "sms", real)
+
+
+@pytest.fixture
+def wechat(ctx, case, io_loop):
+    """The patient's mini-program, in which the account has an openid."""
+
+    def set_openid(openid):
+        return ctx.store.db["accounts"].update_one({"_id": case.patient.id}, {"$set": {"openid": openid}})
+
+    real, stand_in = ctx.patient_messages, MiniProgram()
+    io_loop.run_sync(lambda: set_openid(OPENID))
+    object.__setattr__(ctx, "patient_messages", stand_in)
+    yield stand_in
+    object.__setattr__(ctx, "patient_messages", real)
+    io_loop.run_sync(lambda: set_openid(None))
 
 
 @pytest.fixture
@@ -55,6 +86,34 @@ async def test_an_absent_patient_gets_a_link_that_opens_the_call_without_a_login
     granted = await calling.house.person(case.patient).post("/auth/tickets/redeem", {"ticket": ticket})
     caller = await authenticate(calling.ctx, granted["access_token"])
     assert (caller.id, caller.scope, caller.call) == (case.patient.id, "call", call["_id"])
+
+
+@pytest.mark.feature("P1.9")
+@pytest.mark.gen_test
+async def test_who_allowed_a_subscribe_message_gets_that_and_no_text_message(calling, case, sms, wechat, reachable):
+    call = await calling.ringing(case)
+    await under_way()
+    ((openid, template, values, query),) = wechat.sent
+    assert (openid, template, query["call"], sms.sent) == (OPENID, WeChatTemplate.CALL, call["_id"], [])
+    assert values == dict(invitations.said(call["media"], call["created_at"])) | {"at": values["at"]}
+    granted = await calling.house.person(case.patient).post("/auth/tickets/redeem", {"ticket": query["ticket"]})
+    assert (await authenticate(calling.ctx, granted["access_token"])).call == call["_id"]
+
+
+@pytest.mark.parametrize("fault", [Rejected("not_allowed"), Unavailable("silent")])
+@pytest.mark.gen_test
+async def test_where_it_may_not_have_arrived_a_text_message_follows(calling, case, sms, wechat, reachable, fault):
+    wechat.fault = fault
+    call = await calling.ringing(case)
+    await under_way()
+    assert [(template, reference) for _, template, _, reference in sms.sent] == [("call_invitation", call["_id"])]
+
+
+def test_the_subscribe_message_says_what_rings_and_when_in_places_that_wechat_takes():
+    words = invitations.said("audio", datetime(2026, 5, 4, 9, 0, tzinfo=UTC))
+    assert words == {"matter": "医生邀请您语音通话", "hint": "请立即点击接听", "at": "2026-05-04 17:00"}
+    assert invitations.said("video", datetime(2026, 5, 4, 9, 0, tzinfo=UTC))["matter"] == "医生邀请您视频通话"
+    assert all(len(word) <= 20 for word in words.values())
 
 
 @pytest.mark.gen_test

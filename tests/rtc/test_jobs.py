@@ -88,3 +88,11 @@ async def test_what_the_process_that_ended_a_call_did_not_do_the_worker_does(cal
     await calling.ctx.duties.run_due()
     assert [card["reason"] for card in await calling.cards(case)] == ["cancelled"]
     assert (await calling.stored(call["_id"]))["duties"] == []
+
+
+def test_the_worker_makes_films_and_looks_every_hour_whether_all_recordings_are_there():
+    assert {run.__name__: seconds for seconds, run in jobs.PERIODIC} == {
+        "release_lost": 1,
+        "compose_due": 10,
+        "reconcile": 3600,
+    }

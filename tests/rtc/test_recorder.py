@@ -6,8 +6,9 @@ import os
 import pytest
 
 from rtc import recorder as recorders
+from rtc.digests import digest
 from rtc.recorder import Recorder
-from rtc.segments import SegmentFile, digest
+from rtc.segments import SegmentFile
 from tests.im.house import until
 from tests.rtc.clips import FRAMES_A_SECOND, pictures, sounds
 from tests.rtc.samples import times

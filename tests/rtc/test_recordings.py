@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from rtc import manifests
+from rtc.digests import digest
 from rtc.manifests import Draft, Unfinished
 from rtc.media import Manifest, Moment
 from rtc.recordings import Recordings
 from rtc.room import open_rooms
-from rtc.segments import digest
 from tests.rtc.rooms import Heard
 from tests.rtc.samples import times
 
@@ -183,3 +183,27 @@ async def test_what_cannot_be_read_is_not_in_the_manifest_but_stays(recordings):
     await recording.finish()
     assert (await recordings.manifest(recording.folder)).segments == ()
     assert (recording.folder / "doctor-1-1.webm").exists()
+
+
+async def test_a_folder_without_a_recording_is_taken_away_unless_it_may_just_be_being_made(recordings, tmp_path):
+    kept = await recordings.open("call")
+    await kept.finish()
+    assert not await recordings.clear(kept.folder)
+    empty = tmp_path / "recordings" / "empty"
+    empty.mkdir()
+    with pytest.raises(BlockingIOError):
+        await recordings.clear(empty)
+    assert empty.exists()
+    os.utime(empty, (0, 0))
+    assert await recordings.clear(empty)
+    assert not empty.exists()
+
+
+async def test_segments_without_a_manifest_are_no_recording(recordings):
+    recording = await recordings.open("call")
+    (recording.folder / "doctor-1-1.webm").write_bytes(b"rubbish")
+    await recording.finish()
+    (recording.folder / "manifest.json").unlink()
+    assert not await recordings.clear(recording.folder)
+    with pytest.raises(ValueError, match="no manifest"):
+        await recordings.manifest(recording.folder)

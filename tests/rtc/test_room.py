@@ -11,9 +11,9 @@ import pytest
 from core import tasks
 from rtc import recorder as recorders
 from rtc import room as rooms
+from rtc.digests import digest
 from rtc.media import OfferRefused
 from rtc.room import Bounds
-from rtc.segments import digest
 from tests.im.house import until
 from tests.rtc.lossy import LossyLine
 from tests.rtc.peers import without_candidates

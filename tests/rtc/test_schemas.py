@@ -59,3 +59,19 @@ def test_answering_names_the_version_that_was_agreed_to():
     assert list(schemas.Accept().validate({"call": CALL})) == ["consent"]
     assert list(schemas.Accept().validate({"call": CALL, "consent": {}})) == ["consent"]
     assert schemas.Accept().validate({"call": CALL, "consent": {"version": "2026-1"}}) == {}
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_taken"),
+    [
+        ({"reason": "病情复核"}, True),
+        ({"reason": "x" * 200, "variant": "0123456789abcdef/doctor-1-12.webm"}, True),
+        ({"reason": "x" * 201}, False),
+        ({"reason": ""}, False),
+        ({}, False),
+        ({"reason": "复核", "variant": "0123456789abcdef/../manifest.json"}, False),
+        ({"reason": "复核", "variant": "film\n"}, False),
+    ],
+)
+def test_a_recording_is_asked_for_with_a_reason_and_by_a_name_of_its_files(asked, is_taken):
+    assert (schemas.AskRecording().validate(asked) == {}) is is_taken

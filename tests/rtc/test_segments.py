@@ -1,9 +1,6 @@
 """Frames become files."""
 
-import hashlib
-
 import pytest
-from cryptography.hazmat.primitives.hashes import SM3, Hash
 
 from rtc import segments
 from rtc.segments import SegmentFile
@@ -59,19 +56,6 @@ def test_the_file_says_nothing_about_the_program(tmp_path):
 def test_a_file_that_cannot_be_opened_is_an_os_error(tmp_path):
     with pytest.raises(OSError, match="No such file"):
         write(tmp_path / "missing" / "a.webm", sound(0.0, 1))
-
-
-def test_digests_are_those_of_the_bytes(tmp_path):
-    data = bytes(range(256)) * 1000
-    (tmp_path / "a").write_bytes(data)
-    found, sm3 = segments.digest(tmp_path / "a"), Hash(SM3())
-    sm3.update(data)
-    assert found == segments.Digests(256_000, hashlib.sha256(data).hexdigest(), sm3.finalize().hex())
-
-
-def test_the_sm3_is_that_of_the_standard(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc")  # GB/T 32905-2016, A.1
-    assert segments.digest(tmp_path / "a").sm3 == "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0"
 
 
 def test_the_length_is_read_from_a_file_that_was_never_closed(tmp_path):

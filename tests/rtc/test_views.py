@@ -55,7 +55,12 @@ async def test_the_detail_tells_steps_consents_quality_and_what_was_recorded(cal
     ]
     doctor, patient = detail["quality"]
     assert (doctor["sent"]["loss"]["worst"], doctor["received"], patient["sent"]) == (0.25, None, None)
-    assert (detail["recorded"]["segments"], detail["recorded"]["faults"]) == (2, 1)
+    assert {name: detail["recorded"][name] for name in ("state", "segments", "faults", "composed")} == {
+        "state": "collecting",
+        "segments": 0,
+        "faults": 1,
+        "composed": False,
+    }
 
 
 @pytest.mark.gen_test

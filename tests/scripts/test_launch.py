@@ -12,7 +12,7 @@ import pytest
 from scripts.bootstrap import CannotStart
 from scripts.demo import DEMO_PASSWORDS
 from scripts.embedded import free_port
-from scripts.launch import DEFAULT_PORT, Options, read_options
+from scripts.launch import DEFAULT_PORT, DEFAULT_RTC_WORKERS, Options, read_options
 from tests.scripts.serving import Launched, processes_of, wait_until_gone
 
 Launch = Callable[..., Launched]
@@ -102,7 +102,7 @@ def test_a_killed_launcher_leaves_no_process_behind(folder, launch):
     server = launch(folder).ready()
     children = processes_of(folder).keys() - {server.process.pid}
     # Two stores, the simulators, the application and its call processes.
-    assert len(children) == 4 + read_options([]).rtc_workers
+    assert len(children) == 4 + DEFAULT_RTC_WORKERS
     server.process.kill()
     for pid in children:
         wait_until_gone(pid)
@@ -115,11 +115,7 @@ def test_a_killed_launcher_leaves_no_process_behind(folder, launch):
     [
         ("the application", "app --role all"),
         ("the simulators", "simulators"),
-        pytest.param(
-            "the call process rtc-1",
-            "app --role rtc",
-            marks=pytest.mark.skipif(not read_options([]).rtc_workers, reason="there is no media half"),
-        ),
+        ("the call process rtc-1", "app --role rtc"),
     ],
 )
 def test_a_part_that_dies_is_started_again(folder, launch, part, module):

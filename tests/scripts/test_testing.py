@@ -4,7 +4,7 @@ import pytest
 
 from scripts import testing
 from scripts.bootstrap import CannotStart
-from scripts.testing import SystemSuite, ensure_packages, main, present, run_system
+from scripts.testing import BESIDE, SystemSuite, ensure_packages, main, present, run_system
 
 BROWSER = SystemSuite("browser", "tests/e2e", ("no-such-browser",), ("chromium", "fonts-noto-cjk"))
 
@@ -41,6 +41,12 @@ def test_what_is_not_run_is_said(ran, browser_suite, capsys):
     assert main([]) == 0
     assert capsys.readouterr().out == "not run: the browser tests (tests/e2e); scripts/test --system runs them\n"
     assert len(ran) == 1
+
+
+def test_the_whole_suite_runs_in_several_processes_and_a_part_of_it_in_one(ran):
+    assert (main([]), main(["tests/im"])) == (0, 0)
+    left_out = ("--ignore=tests/e2e", "--ignore=tests/relay")
+    assert ran == [(*left_out, *BESIDE), (*left_out, "tests/im")]
 
 
 def test_system_suites_run_first_each_in_its_own_process(ran, browser_suite):

@@ -1,5 +1,5 @@
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -24,6 +24,9 @@ def a_call(id_: str, **changes: Any) -> Any:
         "owner": None,
         "quality": {},
         "recordings": {},
+        "recording_faults": [],
+        "recording_reads": [],
+        "film": None,
         "recorder_faults": [],
         "deadline_at": NOW,
         "updated_at": NOW,
@@ -105,12 +108,30 @@ async def test_what_nobody_is_told_of_leaves_the_version(calls):
     await calls.add(a_call("c1"))
     await calls.keep_quality("c1", {"doctor": {"loss": 1}})
     await calls.keep_quality("c1", {"patient": {"loss": 2}})
-    await calls.keep_recording("c1", "process-1", {"segments": []})
+    await calls.expect_recording("c1", "room", process="p1", at=NOW)
+    await calls.name_unreadable("c1", "room", "doctor-1-1.webm")
+    await calls.expect_recording("c1", "room", process="p2", at=NOW)
+    assert await calls.keep_recording("c1", "room", {"segments": [1], "began_at": NOW}, at=NOW)
+    assert not await calls.keep_recording("none", "room", {"segments": []}, at=NOW)
+    await calls.set_recording_faults("c1", ["file_missing"])
+    read = {"at": NOW, "actor": "d", "role": "doctor", "variant": "film", "reason": "复核"}
+    await calls.add_recording_read("c1", read)
     await calls.add_recorder_fault("c1", {"at": NOW, "side": "doctor", "generation": 1, "reason": "disk_full"})
     found = await calls.get("c1")
     assert (found["version"], found["updated_at"]) == (1, NOW)
     assert found["quality"] == {"doctor": {"loss": 1}, "patient": {"loss": 2}}
-    assert found["recordings"] == {"process-1": {"segments": []}}
+    assert found["recordings"] == {
+        "room": {
+            "process": "p1",
+            "opened_at": NOW,
+            "collected_at": NOW,
+            "began_at": NOW,
+            "segments": [1],
+            "timeline": [],
+            "unreadable": ["doctor-1-1.webm"],
+        }
+    }
+    assert (found["recording_faults"], found["recording_reads"]) == (["file_missing"], [read])
     assert [fault["reason"] for fault in found["recorder_faults"]] == ["disk_full"]
 
 
@@ -128,4 +149,35 @@ async def test_no_query_scans(mongo_uri, database):
         await calls.owned(10)
         await calls.due(NOW, 10)
         await calls.overdue(NOW, 10)
+        await calls.films_due(NOW, 10)
+        assert [batch async for batch in calls.ended()] == []
         assert await plans.scans() == []
+
+
+def film(**changes):
+    return {"next_at": NOW, "claim": None, "attempts": 0, "file": None, "made_at": None, **changes}
+
+
+@pytest.mark.gen_test
+async def test_a_film_is_ordered_once_and_claimed_by_one_until_its_lease_ends(calls):
+    await calls.add(a_call("c1"))
+    assert await calls.order_film("c1", film(), seen=None)
+    assert not await calls.order_film("c1", film(), seen=None)
+    assert [call["_id"] for call in await calls.films_due(NOW, 10)] == ["c1"]
+    later = NOW + timedelta(minutes=2)
+    assert await calls.claim_film("c1", seen=NOW, token="one", until=later)
+    assert not await calls.claim_film("c1", seen=NOW, token="two", until=later)
+    assert await calls.films_due(NOW, 10) == []
+    assert not await calls.write_film("c1", "two", {"file": "x"})
+    assert await calls.write_film("c1", "one", {"file": "f", "made_at": NOW, "next_at": None, "claim": None})
+    made = (await calls.get("c1"))["film"]
+    assert (made["file"], made["attempts"]) == ("f", 1)
+    assert not await calls.order_film("c1", film(), seen=film(made_at=None))
+    assert await calls.order_film("c1", film(file="f"), seen=made)
+
+
+@pytest.mark.gen_test
+async def test_calls_that_have_ended_are_gone_through(calls):
+    await calls.add(a_call("c1"))
+    await calls.add(a_call("c2", ended_at=NOW))
+    assert [call["_id"] async for batch in calls.ended() for call in batch] == ["c2"]

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from gridfs import GridFSBucket
@@ -156,3 +156,47 @@ async def test_any_gridfs_reader_understands_the_form(files, mongo_uri, database
     with MongoClient(mongo_uri) as client:
         stream = GridFSBucket(client[database], "files").open_download_stream("foreign")
         assert (stream.read(), stream.length, stream.metadata) == (CONTENT, len(CONTENT), {"kind": "image"})
+
+
+@pytest.mark.gen_test
+async def test_a_file_of_the_disk_is_put_once_and_fetched_as_it_was(files, tmp_path):
+    (tmp_path / "given").write_bytes(CONTENT)
+    for _ in range(2):
+        assert await files.put("disk", tmp_path / "given", at=NOW, metadata={"kind": "x"}) == len(CONTENT)
+    await files.fetch("disk", tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_bytes() == CONTENT
+    (tmp_path / "given").write_bytes(b"other")
+    with pytest.raises(FileExistsError):
+        await files.put("disk", tmp_path / "given", at=NOW)
+    with pytest.raises(FileMissing):
+        await files.fetch("no-such-file", tmp_path / "fetched")
+
+
+@pytest.mark.gen_test
+async def test_a_put_that_fails_leaves_nothing(files, store, tmp_path, monkeypatch):
+    (tmp_path / "given").write_bytes(CONTENT)
+
+    async def fail(self):
+        raise ConnectionError("away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("storage.files.FileWriter.finish", fail)
+        with pytest.raises(ConnectionError):
+            await files.put("failing", tmp_path / "given", at=NOW)
+    assert await store.db["files.chunks"].count_documents({"files_id": "failing"}) == 0
+    assert await files.put("failing", tmp_path / "given", at=NOW) == len(CONTENT)
+
+
+@pytest.mark.gen_test
+async def test_lengths_and_names_of_many_files_are_told(files):
+    await put(files, "told:1", b"1")
+    await put(files, "told:2", b"22")
+    await put(files, "untold", b"333")
+    assert await files.sizes(["told:1", "told:2", "told:3"]) == {"told:1": 1, "told:2": 2}
+    assert await files.sizes([]) == {}
+
+    async def names(until):
+        return [name async for batch in files.names("told:", until=until) for name in batch]
+
+    assert sorted(await names(NOW + timedelta(seconds=1))) == ["told:1", "told:2"]
+    assert await names(NOW) == []

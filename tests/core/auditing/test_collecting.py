@@ -9,6 +9,7 @@ from core.auditing.collecting import collect, oldest_waiting
 from core.backoffice import consent_texts, departments, settings
 from core.backoffice import service as backoffice
 from tests.core.partial import caller_of
+from tests.storage.test_calls import a_call
 
 pytestmark = pytest.mark.gen_test(timeout=30)
 ADMIN = caller_of("admin")
@@ -39,6 +40,7 @@ async def test_a_change_of_every_kind_of_document_waits_for_the_trail_and_comes_
     changes = {
         "visits": trail.house.submitted,
         "orders": trail.house.waiting,
+        "calls": lambda: ctx.calls.add({**a_call(ADMIN.id), "history": [entry]}),
         "patients": trail.house.patient,
         "accounts": lambda: ctx.accounts.alter(account, {}, entries=[entry], call_back=False, at=entry["at"]),
         "doctors": lambda: ctx.doctors.suspend(trail.house.other_doctor.id, suspended, entry=entry),

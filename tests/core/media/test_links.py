@@ -12,7 +12,7 @@ GRANT = Grant("01JABCDEFGHJKMNPQRSTVWXYZ0", "original", "01JACCOUNT", 2_000_000_
 def test_a_link_carries_its_grant_and_is_genuine():
     parts = urlsplit(url(GRANT, KEY))
     query = dict(parse_qsl(parts.query))
-    assert parts.path == f"/api/v1/media/{GRANT.media_id}/content"
+    assert parts.path == f"/api/v1/media/{GRANT.id}/content"
     assert {name: query[name] for name in ("variant", "account", "expires")} == {
         "variant": "original",
         "account": "01JACCOUNT",
@@ -23,7 +23,13 @@ def test_a_link_carries_its_grant_and_is_genuine():
 
 @pytest.mark.parametrize(
     "change",
-    [{"media_id": "01JOTHER"}, {"variant": "thumbnail"}, {"account": "01JOTHER"}, {"expires": GRANT.expires + 1}],
+    [
+        {"id": "01JOTHER"},
+        {"kind": "recording"},
+        {"variant": "thumbnail"},
+        {"account": "01JOTHER"},
+        {"expires": GRANT.expires + 1},
+    ],
 )
 def test_no_part_of_a_link_can_be_changed(change):
     assert not is_genuine(replace(GRANT, **change), signature(GRANT, KEY), KEY)

@@ -25,7 +25,7 @@ def messages_of(calls_of, wechat):
 
 
 async def send(messages, openid=OPENID, **values):
-    await messages.send(openid, WeChatTemplate.NOTICE, VALUES | values, visit="V1")
+    await messages.send(openid, WeChatTemplate.NOTICE, VALUES | values, query={"visit": "V1"})
 
 
 async def got(wechat, app="patient"):
