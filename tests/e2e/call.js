@@ -98,6 +98,11 @@ async function moves() {
   throw new Error('the picture stands still');
 }
 
+// Wait until so many of the far side's pictures have been shown.
+async function frames(count) {
+  while ((await received()).video.framesDecoded < count) await new Promise(done => setTimeout(done, 50));
+}
+
 // Wait until sound has been heard that is no silence.
 async function sounds() {
   for (let tries = 0; tries < 200; tries++) {

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import secrets
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import av
 import httpx
 
 from core import tasks
@@ -33,6 +35,7 @@ from tests.rtc.samples import times
 CALL_PROCESSES: Final = 2
 READY_SECONDS: Final = 60.0
 RECORDED_SECONDS: Final = 20.0
+COMPOSED_SECONDS: Final = 60.0
 
 
 @dataclass
@@ -186,6 +189,21 @@ class Talk:
         """The first event with these values at each page."""
         return list(await asyncio.gather(*(page.call("hear", event, wanted) for page in self.pages)))
 
+    async def film(self) -> tuple[dict[str, Any], bytes]:
+        """What the doctor is told of the whole recording once its film is composed, and the film."""
+        doctor, path = self.stage.doctor, f"/calls/{self.call}/recording"
+        shown: dict[str, Any] = {}
+
+        async def is_composed() -> bool:
+            shown.update(await doctor.get(path))
+            return shown["film"] is not None and shown["film"]["complete"]
+
+        await until(is_composed, seconds=COMPOSED_SECONDS)
+        await doctor.post("/auth/elevate", {"password": self.stage.doctor_password})
+        link = await doctor.post(f"{path}/links", {"reason": "病情复核"})
+        answer = await self.clinic.http.get(f"{self.clinic.launcher.url}{link['url']}")
+        return shown, answer.raise_for_status().content
+
 
 @asynccontextmanager
 async def talking(clinic: Clinic, profile: Path) -> AsyncIterator[Talk]:
@@ -209,3 +227,21 @@ def require_plays(parts: Sequence[tuple[Manifest, Path]], *segments: str) -> Non
     for name, path in found.items():
         for kind in ("video", "audio"):
             assert len(times(path, kind)) >= 5, (name, kind)
+
+
+def require_shows_both(film: bytes) -> None:
+    """The two halves of the film move, each by itself, and there is sound in it."""
+    halves: tuple[list[bytes], list[bytes]] = ([], [])
+    with av.open(io.BytesIO(film)) as file:
+        for frame in file.decode(video=0):
+            plane, middle = bytes(frame.planes[0]), frame.width // 2
+            rows = range(0, frame.height * frame.planes[0].line_size, frame.planes[0].line_size)
+            halves[0].append(b"".join(plane[row : row + middle] for row in rows))
+            halves[1].append(b"".join(plane[row + middle : row + frame.width] for row in rows))
+    for half in halves:
+        assert len({hash(one) for one in half}) >= 5
+        assert max(max(one) - min(one) for one in half) > 50
+    with av.open(io.BytesIO(film)) as file:
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=48_000)
+        heard = [part for frame in file.decode(audio=0) for part in resampler.resample(frame)]
+    assert max(max(memoryview(bytes(one.planes[0])[: 2 * one.samples]).cast("h")) for one in heard) > 1000

@@ -48,6 +48,7 @@ def test_two_browsers_see_and_hear_each_other_and_both_are_in_the_film(tmp_path)
             await enter(here, "patient", patient)
             await see_and_hear(doctor, patient)
             for page in (doctor, patient):
+                await page.call("frames", 20)
                 received = await page.call("received")
                 assert received["transport"]["srtpCipher"] == "SRTP_AEAD_AES_256_GCM"
                 assert received["video"]["packetsLost"] == 0

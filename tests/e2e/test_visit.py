@@ -4,8 +4,7 @@ import time
 
 import pytest
 
-from scripts.acting import until
-from tests.e2e.clinic import require_plays, talking
+from tests.e2e.clinic import require_plays, require_shows_both, talking
 from tests.rtc.lossy import LossyLine
 
 # Beside what is promised of an idle machine, which the figures show: other work on this one takes its part.
@@ -41,12 +40,9 @@ def test_a_doctor_calls_they_see_and_hear_each_other_hang_up_and_the_chat_keeps_
                     message["body"] | {"card": "call_record", "call": talk.call, "reason": "hangup"} == message["body"]
                 )
             assert await talk.states() == [["connecting", "active", "ended"]] * 2
-
-            async def both_segments_are_kept():
-                recorded = (await talk.stage.doctor.get(f"/calls/{talk.call}"))["recorded"]
-                return (recorded["segments"], recorded["faults"]) == (2, 0)
-
-            await until(both_segments_are_kept)
+            shown, film = await talk.film()
+            assert ({one["side"] for one in shown["segments"]}, len(shown["segments"])) == ({"doctor", "patient"}, 2)
+            require_shows_both(film)
 
     runner.run(visit())
 
@@ -75,6 +71,9 @@ def test_when_the_call_process_is_killed_they_talk_on_through_another(clinic, ru
             assert await talk.states() == [["connecting", "active", "reconnecting", "active", "ended"]] * 2
             listed = await talk.stage.patient.get(f"/visits/{talk.stage.found['visit']['id']}/calls")
             assert [one["id"] for one in listed["items"]] == [talk.call]
+            shown, film = await talk.film()
+            assert len(shown["segments"]) == 4
+            require_shows_both(film)
 
     runner.run(visit())
 
