@@ -34,7 +34,7 @@ AT_ONCE: Final = min(os.cpu_count() or 1, 4)
 BESIDE: Final = ("-n", str(AT_ONCE), "--dist", "loadfile")
 SUITES: Final = (
     SystemSuite("browser", "tests/e2e", ("chromium",), ("chromium", "fonts-noto-cjk")),
-    SystemSuite("relay", "tests/relay", ("turnserver",), ("coturn",)),
+    SystemSuite("relay", "tests/relay", ("chromium", "turnserver"), ("chromium", "coturn")),
 )
 
 

@@ -52,6 +52,13 @@ class Heard:
                 self._told.clear()
                 await self._told.wait()
 
+    async def until_told(self, times: int, *event: Any, seconds: float = 30.0) -> None:
+        """Until so many events that begin so have happened."""
+        async with asyncio.timeout(seconds):
+            while sum(told[: len(event)] == event for told in self.events) < times:
+                self._told.clear()
+                await self._told.wait()
+
     def named(self, *names: str) -> list[tuple[Any, ...]]:
         """Those events, in their order."""
         return [told for told in self.events if told[0] in names]
