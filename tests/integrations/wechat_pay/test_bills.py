@@ -118,6 +118,7 @@ def test_a_file_is_taken_out_of_its_gzip_and_compared_with_its_digest():
         (b"\x1f\x8bnot gzip", "SHA1"),
         (file(PAYMENT), "MD5"),
     ],
+    ids=["another file", "another file packed", "cut off", "no gzip", "another digest"],
 )
 def test_a_file_that_is_not_the_one_that_was_signed_is_refused(content, kind):
     with pytest.raises(ValueError):
