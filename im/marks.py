@@ -1,6 +1,7 @@
-"""Marks of conversations that only rise, written late: a second's worth in one call, and the rest at the stop."""
+"""Marks of conversations that only rise, written late: a second's worth at a time, and the rest at the stop."""
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -18,7 +19,12 @@ log = structlog.get_logger()
 PAUSE_SECONDS: Final = 1.0
 # `last_seq` spares a cold start the messages below it, and no more: one look upwards finds the end from this far behind
 # as it does from the last number. Marked with every message, a second of chat would cost a write a conversation.
-EVERY: Final = 50
+EVERY: Final = 100
+# A mark holds the embedded server for two milliseconds, and every message that is being stored with it: a second's
+# worth is written in so many parts at the most, with a breath between them.
+PARTS: Final = 32
+BREATH_SECONDS: Final = 0.01
+_PART_AT_LEAST: Final = 2
 
 
 class Marks:
@@ -30,7 +36,7 @@ class Marks:
         self._writer: asyncio.Task[None] | None = None
 
     def stored(self, conversation: str, seq: int) -> None:
-        """A message of this number is stored; only every fiftieth number is marked."""
+        """A message of this number is stored; only every so many is marked."""
         if seq % EVERY == 0:
             risen = self._of(conversation)
             risen.last_seq = max(risen.last_seq, seq)
@@ -56,16 +62,25 @@ class Marks:
     async def _write_later(self) -> None:
         while self._risen:
             await asyncio.sleep(PAUSE_SECONDS)
-            await self.write()
+            await self.write(breath=BREATH_SECONDS)
 
-    async def write(self) -> None:
-        """Write what has risen; what cannot be written stays for the next time."""
-        risen, self._risen = self._risen, {}
-        try:
-            await self._conversations.raise_marks(risen)
-        except AWAY as error:
-            log.warning("chat.marks_unwritten", conversations=len(risen), error=type(error).__name__)
-            self._take_back(risen)
+    async def write(self, *, breath: float = 0.0) -> None:
+        """Write what has risen, `breath` seconds between its parts; what cannot be written stays for the next time."""
+        names = list(self._risen)
+        part = max(_PART_AT_LEAST, math.ceil(len(names) / PARTS))
+        for begin in range(0, len(names), part):
+            if begin and breath:
+                await asyncio.sleep(breath)
+            some = {name: self._risen.pop(name) for name in names[begin : begin + part] if name in self._risen}
+            try:
+                await self._conversations.raise_marks(some)
+            except AWAY as error:
+                self._take_back(some)
+                log.warning("chat.marks_unwritten", conversations=len(self._risen), error=type(error).__name__)
+                return
+            except BaseException:
+                self._take_back(some)
+                raise
 
     def _take_back(self, risen: dict[str, Raise]) -> None:
         for conversation, marks in risen.items():

@@ -24,7 +24,7 @@ import uvloop
 from core import tasks
 from scripts.bench.figures import percentile
 from scripts.bench.sampling import cpu_seconds, resident_bytes
-from scripts.bench.scrape import Buckets, NotCounted, histogram, quantile
+from scripts.bench.scrape import NotCounted, buckets_of, exposition, quantile
 from scripts.bench.wire import Wire
 
 TEXT: Final = "您好医生，昨晚又咳了两次，今天早上已经不发烧了，药还要继续吃吗？"
@@ -267,11 +267,11 @@ async def talk(plan: Plan, clients: Sequence[Client]) -> dict[str, float]:
     probe = Probe(clients[plan.probe]) if plan.probe is not None else None
     probing = tasks.spawn("bench.probe", probe.run()) if probe else None
     window = Window(plan.pid)
-    lags: list[asyncio.Task[Buckets]] = []
+    lags: list[asyncio.Task[str]] = []
 
     def look() -> None:
         if plan.lag:
-            lags.append(tasks.spawn("bench.scrape", histogram(plan.host, plan.port, LAG)))
+            lags.append(tasks.spawn("bench.scrape", exposition(plan.host, plan.port)))
 
     def begin() -> None:
         window.begin()
@@ -304,7 +304,7 @@ async def talk(plan: Plan, clients: Sequence[Client]) -> dict[str, float]:
             "lag_p99_ms": percentile(probe.lags, 0.99) * 1000,
         }
     if lags:
-        before, after = await _together(lags)
+        before, after = (buckets_of(text, LAG) for text in await _together(lags))
         measured["loop_lag_p99_ms"] = quantile(before, after, 0.99) * 1000
     return measured
 

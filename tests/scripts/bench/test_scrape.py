@@ -1,8 +1,9 @@
+import asyncio
 import math
 
 import pytest
 
-from scripts.bench.scrape import NotCounted, buckets_of, histogram, quantile
+from scripts.bench.scrape import NotCounted, buckets_of, exposition, quantile
 
 TEXT = """# HELP lag_seconds How late
 # TYPE lag_seconds histogram
@@ -46,12 +47,25 @@ def test_nothing_between_two_looks_is_no_quantile():
 
 @pytest.mark.gen_test
 async def test_a_running_hospital_counts_how_late_its_loop_is(hospital):
-    counted = await histogram("127.0.0.1", hospital.process.port, "event_loop_lag_seconds")
+    counted = buckets_of(await exposition("127.0.0.1", hospital.process.port), "event_loop_lag_seconds")
     assert {0.02, math.inf} <= counted.keys()
     assert counted[math.inf] > 0
 
 
 @pytest.mark.gen_test
 async def test_a_server_that_is_not_there_is_a_lost_connection():
-    with pytest.raises(ConnectionError, match="no metrics"):
-        await histogram("127.0.0.1", 1, "event_loop_lag_seconds")
+    with pytest.raises(ConnectionError):
+        await exposition("127.0.0.1", 1)
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_tells_no_metrics_is_told_by_its_status():
+    async def refuse(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.0 404 Not Found\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        with pytest.raises(NotCounted, match="404"):
+            await exposition("127.0.0.1", server.sockets[0].getsockname()[1])
