@@ -118,8 +118,8 @@ class Leg:
         """Ours instead of the library's: what it would call once the connection stands."""
         codecs: Any = transceiver._codecs
         self.preferred[transceiver.kind] = codec_of(codecs[0])
-        transceiver.sender.send = partial(self._send, transceiver)  # type: ignore[method-assign]
-        transceiver.receiver.receive = partial(self._receive, transceiver)  # type: ignore[method-assign]
+        transceiver.sender.send = partial(self._send, transceiver)  # type: ignore[method-assign]  # the hook itself
+        transceiver.receiver.receive = partial(self._receive, transceiver)  # type: ignore[method-assign]  # likewise
 
     async def _send(self, transceiver: RTCRtpTransceiver, parameters: RTCRtpSendParameters) -> None:
         kind, sender = transceiver.kind, transceiver.sender
